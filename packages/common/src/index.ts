@@ -1,0 +1,77 @@
+export {
+  ADDRESS_MAX,
+  PAGE_MAX,
+  PAGE_SIZE,
+  addressAt,
+  domainId,
+  endpointId,
+  guestPhysical,
+  highWord,
+  iova,
+  isUint32,
+  lowWord,
+  offsetInPage,
+  pageOf,
+  pageOfWords,
+  type DescriptorIndex,
+  type DomainId,
+  type EndpointId,
+  type GuestPhysical,
+  type Iova,
+  type RingIndex,
+} from './address.ts';
+export { AssertionError, ERROR_CODES, IommuError, assert, type ErrorCode } from './error.ts';
+export {
+  FULL_RANGE,
+  alignInward,
+  alignOutward,
+  contains,
+  includes,
+  overlaps,
+  range,
+  rangeOfSize,
+  rangeSize,
+  type Range,
+} from './range.ts';
+export {
+  struct,
+  type FieldLayout,
+  type FieldType,
+  type FieldValue,
+  type Fields,
+  type Struct,
+  type StructInput,
+  type StructValue,
+} from './wire/struct.ts';
+export { formatFlags, type FlagSet } from './wire/flags.ts';
+export { AttachFlag, AttachRequest } from './spec/iommu/attach.ts';
+export { IommuConfig } from './spec/iommu/config.ts';
+export { DetachRequest } from './spec/iommu/detach.ts';
+export { FaultFlag, FaultReason, FaultRecord } from './spec/iommu/fault.ts';
+export { IommuFeature } from './spec/iommu/feature.ts';
+export { IOMMU_DEVICE_ID, IommuQueue } from './spec/iommu/identity.ts';
+export { MapFlag, MapRequest } from './spec/iommu/map.ts';
+export { PROBE_TYPE_MASK, ProbeProperty, ProbeRequest, ProbeType } from './spec/iommu/probe.ts';
+export { RequestHead, RequestTail, RequestType } from './spec/iommu/request.ts';
+export { ReservedMemory, ReservedMemoryType } from './spec/iommu/resv-mem.ts';
+export { Status, formatStatus } from './spec/iommu/status.ts';
+export { UnmapRequest } from './spec/iommu/unmap.ts';
+export { Descriptor, DescriptorFlag } from './spec/virtio/descriptor.ts';
+export { DeviceStatus } from './spec/virtio/device-status.ts';
+export { VirtioFeature, featureMask, hasFeature } from './spec/virtio/feature.ts';
+export {
+  InterruptBit,
+  MMIO_MAGIC,
+  MMIO_VERSION,
+  MMIO_WINDOW_SIZE,
+  MmioRegister,
+} from './spec/virtio/mmio.ts';
+export {
+  AvailableFlag,
+  AvailableRing,
+  QUEUE_SIZE_MAX,
+  RING_ENTRY_SIZE,
+  UsedElement,
+  UsedFlag,
+  UsedRing,
+} from './spec/virtio/split-ring.ts';

@@ -1,0 +1,149 @@
+/**
+ * Layouts of the standard, declared once. Nothing outside a declaration knows an offset.
+ *
+ * A declaration lists the fields in the standard's order, reserved bytes included, and repeats the structure's size as
+ * a literal, so that a wrong field fails when the module loads. All integers are little-endian and nothing is padded.
+ */
+
+import { assert } from '../error.ts';
+
+/** How a field is stored: an integer of the standard, or `u8[n]` for n bytes that are not understood here. */
+export type FieldType = 'u8' | 'le16' | 'le32' | 'le64' | `u8[${number}]`;
+
+/** Field names and types in the order of the bytes. */
+export type Fields = Readonly<Record<string, FieldType>>;
+
+/** What one field holds once it is read. */
+export type FieldValue<Type extends FieldType> = Type extends 'le64'
+  ? bigint
+  : Type extends `u8[${number}]`
+    ? Uint8Array
+    : number;
+
+/** A structure as a value. */
+export type StructValue<F extends Fields> = { -readonly [K in keyof F]: FieldValue<F[K]> };
+
+type ReservedName = `reserved${string}`;
+
+/** What {@link Struct.write} takes: reserved fields may be left out and are then written as zero. */
+export type StructInput<F extends Fields> = {
+  readonly [K in keyof F as K extends ReservedName ? never : K]: FieldValue<F[K]>;
+} & { readonly [K in keyof F as K extends ReservedName ? K : never]?: FieldValue<F[K]> };
+
+/** Where one field lies. */
+export interface FieldLayout {
+  readonly name: string;
+  readonly type: FieldType;
+  readonly offset: number;
+  readonly width: number;
+}
+
+/** One layout: sizes and offsets for hot paths, `read` and `write` for all others. */
+export interface Struct<F extends Fields> {
+  /** The structure's name in the standard. */
+  readonly name: string;
+  /** Size in bytes. */
+  readonly size: number;
+  readonly fields: readonly FieldLayout[];
+  readonly offset: { readonly [K in keyof F]: number };
+  /** Reads the structure at byte `at`; the view must hold `size` bytes from there. */
+  read(view: DataView, at?: number): StructValue<F>;
+  /** Writes the structure at byte `at`; the view must hold `size` bytes from there. */
+  write(view: DataView, at: number, value: StructInput<F>): void;
+  /** The structure as fresh bytes. */
+  encode(value: StructInput<F>): Uint8Array<ArrayBuffer>;
+}
+
+/** Declares a layout. `size` is the standard's and is checked against the fields. */
+export function struct<const F extends Fields>(name: string, size: number, fields: F): Struct<F> {
+  const layout: FieldLayout[] = [];
+  const offset: Record<string, number> = {};
+  let end = 0;
+  for (const [field, type] of Object.entries(fields)) {
+    const width = fieldWidth(type);
+    layout.push({ name: field, type, offset: end, width });
+    offset[field] = end;
+    end += width;
+  }
+  assert(end === size, `${name} is declared with ${size} bytes and its fields have ${end}`);
+
+  const write = (view: DataView, at: number, value: StructInput<F>): void => {
+    const values = value as Readonly<Record<string, FieldValue<FieldType> | undefined>>;
+    for (const field of layout) writeField(view, at + field.offset, field, values[field.name]);
+  };
+  return {
+    name,
+    size,
+    fields: layout,
+    offset: offset as Struct<F>['offset'],
+    write,
+    read(view, at = 0) {
+      const value: Record<string, FieldValue<FieldType>> = {};
+      for (const field of layout) value[field.name] = readField(view, at + field.offset, field);
+      return value as StructValue<F>;
+    },
+    encode(value) {
+      const bytes = new Uint8Array(size);
+      write(new DataView(bytes.buffer), 0, value);
+      return bytes;
+    },
+  };
+}
+
+function fieldWidth(type: FieldType): number {
+  switch (type) {
+    case 'u8':
+      return 1;
+    case 'le16':
+      return 2;
+    case 'le32':
+      return 4;
+    case 'le64':
+      return 8;
+    default:
+      return Number.parseInt(type.slice('u8['.length), 10);
+  }
+}
+
+function readField(
+  view: DataView,
+  at: number,
+  { type, width }: FieldLayout,
+): number | bigint | Uint8Array {
+  switch (type) {
+    case 'u8':
+      return view.getUint8(at);
+    case 'le16':
+      return view.getUint16(at, true);
+    case 'le32':
+      return view.getUint32(at, true);
+    case 'le64':
+      return view.getBigUint64(at, true);
+    default:
+      // A copy: the view may lie in memory that somebody else writes.
+      return new Uint8Array(view.buffer, view.byteOffset + at, width).slice();
+  }
+}
+
+function writeField(
+  view: DataView,
+  at: number,
+  { type, width }: FieldLayout,
+  value: number | bigint | Uint8Array | undefined,
+): void {
+  switch (type) {
+    case 'u8':
+      return view.setUint8(at, Number(value ?? 0));
+    case 'le16':
+      return view.setUint16(at, Number(value ?? 0), true);
+    case 'le32':
+      return view.setUint32(at, Number(value ?? 0), true);
+    case 'le64':
+      return view.setBigUint64(at, BigInt((value as bigint | undefined) ?? 0n), true);
+    default: {
+      const bytes = new Uint8Array(view.buffer, view.byteOffset + at, width);
+      bytes.fill(0);
+      if (value instanceof Uint8Array) bytes.set(value.subarray(0, width));
+    }
+  }
+}
