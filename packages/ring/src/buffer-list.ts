@@ -1,0 +1,53 @@
+/**
+ * The buffers of one chain as the driver hands them over: device-readable ones first, as the standard demands.
+ *
+ * A list is made once and used again, so that a driver that fills the same request slot again allocates nothing.
+ */
+
+import { type GuestPhysical, assert } from '@viommu/common';
+
+/** A reusable list of up to `capacity` buffers. */
+export class BufferList {
+  /** Guest-physical addresses, in unsigned halves. */
+  readonly low: Uint32Array;
+  readonly high: Uint32Array;
+  readonly length: Uint32Array;
+  /** Buffers in the list. */
+  count = 0;
+  /** How many of them, from the first, the device reads; it writes the others. */
+  readableCount = 0;
+
+  constructor(capacity: number) {
+    this.low = new Uint32Array(capacity);
+    this.high = new Uint32Array(capacity);
+    this.length = new Uint32Array(capacity);
+  }
+
+  clear(): this {
+    this.count = 0;
+    this.readableCount = 0;
+    return this;
+  }
+
+  /** Adds a buffer that the device reads; none may follow a writable one. */
+  addReadable(address: GuestPhysical, lengthBytes: number): this {
+    assert(this.readableCount === this.count, 'readable buffers come before writable ones');
+    this.#add(address, lengthBytes);
+    this.readableCount = this.count;
+    return this;
+  }
+
+  /** Adds a buffer that the device writes. */
+  addWritable(address: GuestPhysical, lengthBytes: number): this {
+    this.#add(address, lengthBytes);
+    return this;
+  }
+
+  #add(address: GuestPhysical, lengthBytes: number): void {
+    assert(this.count < this.low.length, 'the buffer list is full');
+    this.low[this.count] = Number(address & 0xffff_ffffn);
+    this.high[this.count] = Number(address >> 32n);
+    this.length[this.count] = lengthBytes;
+    this.count += 1;
+  }
+}

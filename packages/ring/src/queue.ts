@@ -1,0 +1,94 @@
+/**
+ * The two sides of a virtqueue, whatever its format: section "Virtqueues".
+ *
+ * Neither side waits, notifies or reads a clock. They say when a notification is due, and a shell sends it.
+ */
+
+import type { GuestPhysical } from '@viommu/common';
+import type { BufferList } from './buffer-list.ts';
+import type { Chain } from './chain.ts';
+
+/** Where a queue lies and how large it is, as the driver programs it into the transport. */
+export interface QueueLayout {
+  /** Number of descriptors; a power of two for split queues, 1..32768. */
+  readonly size: number;
+  /** Descriptor table, or packed ring: aligned to 16. */
+  readonly descriptorArea: GuestPhysical;
+  /** Available ring (aligned to 2), or packed driver event suppression (to 4). */
+  readonly driverArea: GuestPhysical;
+  /** Used ring, or packed device event suppression: aligned to 4. */
+  readonly deviceArea: GuestPhysical;
+}
+
+/** The negotiated features that shape a queue. */
+export interface QueueFeatures {
+  /** VIRTIO_F_INDIRECT_DESC. */
+  readonly indirect: boolean;
+  /** VIRTIO_F_EVENT_IDX. */
+  readonly eventIndex: boolean;
+}
+
+/** What {@link DeviceQueue.pop} found. */
+export const Popped = {
+  /** The driver has made no further chain available. */
+  EMPTY: 0,
+  /** A chain was taken. */
+  CHAIN: 1,
+  /** The ring is damaged; the queue stays broken until it is reset, and the device needs a reset. */
+  BROKEN: 2,
+} as const;
+
+export type Popped = (typeof Popped)[keyof typeof Popped];
+
+/** The device's side: takes available chains, gives back used ones. */
+export interface DeviceQueue {
+  readonly size: number;
+  /** One sentence on what was wrong with the ring, once the queue is broken. */
+  readonly fault: string | undefined;
+  /** Takes the next available chain into `chain`, which the caller owns and reuses. */
+  pop(chain: Chain): Popped;
+  /** Marks a chain as used, with the number of bytes written from the start of its writable part. Not yet visible. */
+  push(chain: Chain, writtenBytes: number): void;
+  /** Makes all pushed chains visible to the driver. True if the driver wants to be notified. */
+  publish(): boolean;
+  /** True if a chain is available, or the queue is broken; one load. */
+  ready(): boolean;
+  /** Asks the driver for a notification of the next chain. False if one is there already: do not sleep. */
+  armNotification(): boolean;
+  /** Tells the driver that notifications are not needed for now. */
+  suppressNotification(): void;
+}
+
+/** What {@link DriverQueue.take} returns when it has no token to give. */
+export const Taken = {
+  /** The device has used no further chain. */
+  EMPTY: -1,
+  /** The device broke the used ring; the queue stays broken until it is reset. */
+  BROKEN: -2,
+} as const;
+
+/** The driver's side: makes chains available, takes used ones back. */
+export interface DriverQueue {
+  readonly size: number;
+  /** One sentence on what was wrong with the used ring, once the queue is broken. */
+  readonly fault: string | undefined;
+  /** Chains made available, or added, and not yet taken back. */
+  readonly inFlight: number;
+  /** Adds a chain of `buffers` under `token` (0 and up). Not yet visible. False if the ring has no room. */
+  add(buffers: BufferList, token: number): boolean;
+  /** Makes all added chains visible to the device. True if the device wants to be notified. */
+  publish(): boolean;
+  /** The token of the next used chain, or a value of {@link Taken}. */
+  take(): number;
+  /**
+   * The number of bytes that the device says it wrote into the chain taken last. As the device gave it: it may be
+   * larger than the chain.
+   */
+  readonly takenBytes: number;
+  /** True if a used chain waits, or the queue is broken; one load. */
+  ready(): boolean;
+  /** Asks the device for a notification of the next used chain. False if one is there already: do not sleep. */
+  armNotification(): boolean;
+  /** Tells the device that notifications are not needed for now. */
+  suppressNotification(): void;
+}

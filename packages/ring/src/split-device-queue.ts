@@ -1,0 +1,185 @@
+/**
+ * The device's side of a split virtqueue: section "Split Virtqueues".
+ *
+ * The driver may write anything into its rings at any time. Each of its fields is read once, into a local, and checked
+ * there; every walk is bounded by the queue size. What breaks a rule that makes the ring unusable breaks the queue,
+ * for good: the device then needs a reset.
+ */
+
+import {
+  AvailableFlag,
+  AvailableRing,
+  Descriptor,
+  DescriptorFlag,
+  RING_ENTRY_SIZE,
+  UsedElement,
+  UsedFlag,
+  UsedRing,
+} from '@viommu/common';
+import type { Chain } from './chain.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import { type DeviceQueue, Popped, type QueueFeatures, type QueueLayout } from './queue.ts';
+import { type SplitPositions, locateSplitQueue, passesEvent } from './split-layout.ts';
+
+const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
+const ENTRY_BYTES = Descriptor.size;
+const LOW = Descriptor.offset.addr;
+const HIGH = LOW + 4;
+const LENGTH = Descriptor.offset.len;
+/** `flags` and, in the upper half of the same word, `next`. */
+const FLAGS_AND_NEXT = Descriptor.offset.flags;
+
+export interface DeviceQueueOptions {
+  readonly memory: GuestMemory;
+  readonly layout: QueueLayout;
+  readonly features: QueueFeatures;
+}
+
+/** One split queue, as the device works it. */
+export class SplitDeviceQueue implements DeviceQueue {
+  readonly size: number;
+  fault: string | undefined = undefined;
+
+  readonly #memory: GuestMemory;
+  readonly #features: QueueFeatures;
+  readonly #at: SplitPositions;
+  readonly #mask: number;
+  /** Index of the next entry to take from the available ring. */
+  #nextAvailable = 0;
+  /** The available index as it was last read; entries before it need no further look at the index. */
+  #seenAvailable = 0;
+  /** Index of the next element to write in the used ring. */
+  #nextUsed = 0;
+  /** The used index as the driver sees it. */
+  #publishedUsed = 0;
+  /** What our event index or flag says now, so that it is written only when it changes. */
+  #armed = true;
+
+  /** @throws {IommuError} `EINVAL` or `EFAULT` for a layout that cannot be used. */
+  constructor({ memory, layout, features }: DeviceQueueOptions) {
+    this.#at = locateSplitQueue(memory, layout);
+    this.#memory = memory;
+    this.#features = features;
+    this.size = layout.size;
+    this.#mask = layout.size - 1;
+  }
+
+  ready(): boolean {
+    return (
+      this.#seenAvailable !== this.#nextAvailable ||
+      this.fault !== undefined ||
+      this.#loadAvailable() !== this.#nextAvailable
+    );
+  }
+
+  pop(chain: Chain): Popped {
+    if (this.fault !== undefined) return Popped.BROKEN;
+    const next = this.#nextAvailable;
+    if (this.#seenAvailable === next) {
+      const available = this.#loadAvailable();
+      const ahead = (available - next) & 0xffff;
+      if (ahead === 0) return Popped.EMPTY;
+      // Each chain that is taken and not yet used still holds a descriptor.
+      const inFlight = (next - this.#nextUsed) & 0xffff;
+      if (ahead + inFlight > this.size)
+        return this.#break('the available index is ahead by more than the queue size');
+      this.#seenAvailable = available;
+    }
+    const entry = this.#at.available + AvailableRing.size + (next & this.#mask) * RING_ENTRY_SIZE;
+    const popped = this.#walk(this.#memory.getUint16(entry), chain);
+    if (popped === Popped.CHAIN) this.#nextAvailable = (next + 1) & 0xffff;
+    return popped;
+  }
+
+  push(chain: Chain, writtenBytes: number): void {
+    const element =
+      this.#at.used + UsedRing.size + (this.#nextUsed & this.#mask) * UsedElement.size;
+    this.#memory.setUint32(element + UsedElement.offset.id, chain.id);
+    this.#memory.setUint32(element + UsedElement.offset.len, writtenBytes);
+    this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
+  }
+
+  publish(): boolean {
+    const before = this.#publishedUsed;
+    const now = this.#nextUsed;
+    if (now === before) return false;
+    // Pairs with the driver's load of the used index: elements and written buffers are visible after that.
+    this.#memory.storeUint16(this.#at.used + UsedRing.offset.idx, now);
+    this.#publishedUsed = now;
+    // After the store, and ordered with it: a driver that arms and then looks again cannot miss both.
+    if (this.#features.eventIndex)
+      return passesEvent(this.#memory.loadUint16(this.#at.usedEvent), now, before);
+    const flags = this.#memory.loadUint16(this.#at.available + AvailableRing.offset.flags);
+    return (flags & AvailableFlag.NO_INTERRUPT) === 0;
+  }
+
+  armNotification(): boolean {
+    this.#armed = true;
+    // Before the load below, and ordered with it: see `publish` of the driver's side.
+    if (this.#features.eventIndex)
+      this.#memory.storeUint16(this.#at.availableEvent, this.#nextAvailable);
+    else this.#memory.storeUint16(this.#at.used + UsedRing.offset.flags, 0);
+    return !this.ready();
+  }
+
+  suppressNotification(): void {
+    if (!this.#armed) return;
+    this.#armed = false;
+    // An event index just passed is the one that comes last.
+    if (this.#features.eventIndex)
+      this.#memory.storeUint16(this.#at.availableEvent, (this.#nextAvailable - 1) & 0xffff);
+    else this.#memory.storeUint16(this.#at.used + UsedRing.offset.flags, UsedFlag.NO_NOTIFY);
+  }
+
+  #loadAvailable(): number {
+    // Pairs with the driver's store of the available index: descriptors and buffers are visible after this.
+    return this.#memory.loadUint16(this.#at.available + AvailableRing.offset.idx);
+  }
+
+  /** Section "The Virtqueue Descriptor Table": from the head to the first descriptor without NEXT. */
+  #walk(head: number, chain: Chain): Popped {
+    const memory = this.#memory;
+    const size = this.size;
+    if (head >= size) return this.#break('a head lies outside the descriptor table');
+    let table = this.#at.table;
+    let entries = size;
+    let index = head;
+    let direct = true;
+    let writing = false;
+    chain.begin(head);
+    for (let buffers = 0; buffers < size;) {
+      const entry = table + index * ENTRY_BYTES;
+      const low = memory.getUint32(entry + LOW);
+      const high = memory.getUint32(entry + HIGH);
+      const length = memory.getUint32(entry + LENGTH);
+      const word = memory.getUint32(entry + FLAGS_AND_NEXT);
+      if ((word & INDIRECT) !== 0) {
+        if (!this.#features.indirect) return this.#break('an indirect table without the feature');
+        if (!direct) return this.#break('an indirect table inside another');
+        if ((word & NEXT) !== 0) return this.#break('an indirect descriptor with a next one');
+        if (length === 0 || length % ENTRY_BYTES !== 0)
+          return this.#break('an indirect table that is not a whole number of descriptors');
+        table = memory.locate(low, high, length);
+        if (table < 0) return this.#break('an indirect table outside memory');
+        entries = length / ENTRY_BYTES;
+        index = 0;
+        direct = false;
+        continue;
+      }
+      const writable = (word & WRITE) !== 0;
+      if (writing && !writable) return this.#break('a readable buffer behind a writable one');
+      writing = writable;
+      if (length !== 0) chain.append(memory.locate(low, high, length), length, writable);
+      buffers += 1;
+      if ((word & NEXT) === 0) return Popped.CHAIN;
+      index = word >>> 16;
+      if (index >= entries) return this.#break('a next index outside its table');
+    }
+    return this.#break('a chain longer than the queue');
+  }
+
+  #break(fault: string): Popped {
+    this.fault = fault;
+    return Popped.BROKEN;
+  }
+}
