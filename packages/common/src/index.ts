@@ -56,6 +56,31 @@ export { RequestHead, RequestTail, RequestType } from './spec/iommu/request.ts';
 export { ReservedMemory, ReservedMemoryType } from './spec/iommu/resv-mem.ts';
 export { Status, formatStatus } from './spec/iommu/status.ts';
 export { UnmapRequest } from './spec/iommu/unmap.ts';
+export {
+  STREAM_VERSION_MAX,
+  streamVersionOf,
+  type AccessEvent,
+  type AttachEvent,
+  type BypassEvent,
+  type ConfigEvent,
+  type DetachEvent,
+  type DeviceResetEvent,
+  type FaultEvent,
+  type FeaturesEvent,
+  type MapEvent,
+  type NotifyEvent,
+  type ProbeEmptyEvent,
+  type ProbeEvent,
+  type RefusedEvent,
+  type RefusedRequest,
+  type StreamAccess,
+  type StreamEvent,
+  type StreamVersion,
+  type SystemResetEvent,
+  type UnmapEvent,
+} from './stream/event.ts';
+export { formatStreamEvent, streamHeader } from './stream/format.ts';
+export { StreamParser, type StreamError } from './stream/parser.ts';
 export { Descriptor, DescriptorFlag } from './spec/virtio/descriptor.ts';
 export { DeviceStatus } from './spec/virtio/device-status.ts';
 export { VirtioFeature, featureMask, hasFeature } from './spec/virtio/feature.ts';
