@@ -33,9 +33,11 @@ export {
   rangeSize,
   type Range,
 } from './range.ts';
+export { annotate, annotateProperties, annotateRequest, type AnyStruct } from './wire/annotate.ts';
 export {
   struct,
   type FieldLayout,
+  type FieldNames,
   type FieldType,
   type FieldValue,
   type Fields,

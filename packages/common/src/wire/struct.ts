@@ -5,7 +5,8 @@
  * a literal, so that a wrong field fails when the module loads. All integers are little-endian and nothing is padded.
  */
 
-import { assert } from '../error.ts';
+import { IommuError, assert } from '../error.ts';
+import type { FlagSet } from './flags.ts';
 
 /** How a field is stored: an integer of the standard, or `u8[n]` for n bytes that are not understood here. */
 export type FieldType = 'u8' | 'le16' | 'le32' | 'le64' | `u8[${number}]`;
@@ -30,12 +31,20 @@ export type StructInput<F extends Fields> = {
   readonly [K in keyof F as K extends ReservedName ? never : K]: FieldValue<F[K]>;
 } & { readonly [K in keyof F as K extends ReservedName ? K : never]?: FieldValue<F[K]> };
 
-/** Where one field lies. */
+/** What the numbers in a field are called: each bit of it, or each value. */
+export type FieldNames =
+  | { readonly bits: FlagSet }
+  | { readonly values: Readonly<Record<string, number>> };
+
+/** Where one field lies, and how a dump names what is in it. */
 export interface FieldLayout {
   readonly name: string;
   readonly type: FieldType;
+  /** Bytes before the field. */
   readonly offset: number;
+  /** Bytes in the field. */
   readonly width: number;
+  readonly names: FieldNames | undefined;
 }
 
 /** One layout: sizes and offsets for hot paths, `read` and `write` for all others. */
@@ -48,20 +57,35 @@ export interface Struct<F extends Fields> {
   readonly offset: { readonly [K in keyof F]: number };
   /** Reads the structure at byte `at`; the view must hold `size` bytes from there. */
   read(view: DataView, at?: number): StructValue<F>;
-  /** Writes the structure at byte `at`; the view must hold `size` bytes from there. */
+  /**
+   * Writes the structure at byte `at`; the view must hold `size` bytes from there. Bytes shorter than their field are
+   * filled up with zeros.
+   *
+   * @throws {IommuError} `EOVERFLOW` if a value does not fit its field. Fields before it are written by then.
+   */
   write(view: DataView, at: number, value: StructInput<F>): void;
-  /** The structure as fresh bytes. */
+  /**
+   * The structure as fresh bytes.
+   *
+   * @throws {IommuError} `EOVERFLOW` if a value does not fit its field.
+   */
   encode(value: StructInput<F>): Uint8Array<ArrayBuffer>;
 }
 
-/** Declares a layout. `size` is the standard's and is checked against the fields. */
-export function struct<const F extends Fields>(name: string, size: number, fields: F): Struct<F> {
+/** Declares a layout. `size` is the standard's and is checked against the fields; `names` serve dumps only. */
+export function struct<const F extends Fields>(
+  name: string,
+  size: number,
+  fields: F,
+  names: { readonly [K in keyof F]?: FieldNames } = {},
+): Struct<F> {
   const layout: FieldLayout[] = [];
   const offset: Record<string, number> = {};
   let end = 0;
   for (const [field, type] of Object.entries(fields)) {
     const width = fieldWidth(type);
-    layout.push({ name: field, type, offset: end, width });
+    assert(Number.isInteger(width) && width > 0, `${name}.${field} has no width: ${type}`);
+    layout.push({ name: field, type, offset: end, width, names: names[field] });
     offset[field] = end;
     end += width;
   }
@@ -69,7 +93,11 @@ export function struct<const F extends Fields>(name: string, size: number, field
 
   const write = (view: DataView, at: number, value: StructInput<F>): void => {
     const values = value as Readonly<Record<string, FieldValue<FieldType> | undefined>>;
-    for (const field of layout) writeField(view, at + field.offset, field, values[field.name]);
+    for (const field of layout) {
+      const given = values[field.name];
+      if (!writeField(view, at + field.offset, field, given))
+        throw new IommuError('EOVERFLOW', `${name}.${field.name} cannot hold ${describe(given)}.`);
+    }
   };
   return {
     name,
@@ -125,25 +153,33 @@ function readField(
   }
 }
 
+/** False if the value does not fit; nothing is written then. A value that is not given is zero. */
 function writeField(
   view: DataView,
   at: number,
   { type, width }: FieldLayout,
-  value: number | bigint | Uint8Array | undefined,
-): void {
-  switch (type) {
-    case 'u8':
-      return view.setUint8(at, Number(value ?? 0));
-    case 'le16':
-      return view.setUint16(at, Number(value ?? 0), true);
-    case 'le32':
-      return view.setUint32(at, Number(value ?? 0), true);
-    case 'le64':
-      return view.setBigUint64(at, BigInt((value as bigint | undefined) ?? 0n), true);
-    default: {
-      const bytes = new Uint8Array(view.buffer, view.byteOffset + at, width);
-      bytes.fill(0);
-      if (value instanceof Uint8Array) bytes.set(value.subarray(0, width));
-    }
+  value: FieldValue<FieldType> = type.startsWith('u8[') ? new Uint8Array(0) : 0,
+): boolean {
+  if (typeof value === 'object') {
+    if (value.length > width) return false;
+    const bytes = new Uint8Array(view.buffer, view.byteOffset + at, width);
+    bytes.fill(0);
+    bytes.set(value);
+    return true;
   }
+  if (type === 'le64') {
+    if (BigInt.asUintN(64, BigInt(value)) !== BigInt(value)) return false;
+    view.setBigUint64(at, BigInt(value), true);
+    return true;
+  }
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < 0 || number >= 2 ** (8 * width)) return false;
+  if (type === 'u8') view.setUint8(at, number);
+  else if (type === 'le16') view.setUint16(at, number, true);
+  else view.setUint32(at, number, true);
+  return true;
+}
+
+function describe(value: FieldValue<FieldType> | undefined): string {
+  return typeof value === 'object' ? `${value.length} bytes` : String(value);
 }

@@ -1,7 +1,7 @@
 /** Section "IOMMU Device / DETACH request". */
 
 import { type Struct, struct } from '../../wire/struct.ts';
-import { head } from './request.ts';
+import { head, headNames } from './request.ts';
 
 const fields = { domain: 'le32', endpoint: 'le32', reserved1: 'u8[8]' } as const;
 
@@ -10,4 +10,5 @@ export const DetachRequest: Struct<typeof head & typeof fields> = struct(
   'virtio_iommu_req_detach',
   20,
   { ...head, ...fields },
+  headNames,
 );

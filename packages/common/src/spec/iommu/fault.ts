@@ -11,9 +11,6 @@ const fields = {
   address: 'le64',
 } as const;
 
-/** A fault record, written by the device into a buffer of the event queue. */
-export const FaultRecord: Struct<typeof fields> = struct('virtio_iommu_fault', 24, fields);
-
 /** Values of `reason`. */
 export const FaultReason = {
   UNKNOWN: 0,
@@ -32,3 +29,9 @@ export const FaultFlag = {
   /** `address` is valid. */
   ADDRESS: 0x100,
 } as const;
+
+/** A fault record, written by the device into a buffer of the event queue. */
+export const FaultRecord: Struct<typeof fields> = struct('virtio_iommu_fault', 24, fields, {
+  reason: { values: FaultReason },
+  flags: { bits: FaultFlag },
+});

@@ -1,7 +1,7 @@
 /** Section "IOMMU Device / MAP request". */
 
 import { type Struct, struct } from '../../wire/struct.ts';
-import { head } from './request.ts';
+import { head, headNames } from './request.ts';
 
 const fields = {
   domain: 'le32',
@@ -11,12 +11,6 @@ const fields = {
   flags: 'le32',
 } as const;
 
-/** Device-readable part of a MAP request; `virtEnd` is inclusive. The tail follows in the writable part. */
-export const MapRequest: Struct<typeof head & typeof fields> = struct('virtio_iommu_req_map', 36, {
-  ...head,
-  ...fields,
-});
-
 /** Bits of `flags`. */
 export const MapFlag = {
   READ: 0x1,
@@ -24,3 +18,11 @@ export const MapFlag = {
   /** The range is memory-mapped I/O; only with the MMIO feature. */
   MMIO: 0x4,
 } as const;
+
+/** Device-readable part of a MAP request; `virtEnd` is inclusive. The tail follows in the writable part. */
+export const MapRequest: Struct<typeof head & typeof fields> = struct(
+  'virtio_iommu_req_map',
+  36,
+  { ...head, ...fields },
+  { ...headNames, flags: { bits: MapFlag } },
+);

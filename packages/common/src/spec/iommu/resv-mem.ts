@@ -1,6 +1,7 @@
 /** Section "IOMMU Device / PROBE properties / RESV_MEM". */
 
 import { type Struct, struct } from '../../wire/struct.ts';
+import { ProbeType } from './probe.ts';
 
 const fields = {
   type: 'le16',
@@ -11,13 +12,6 @@ const fields = {
   end: 'le64',
 } as const;
 
-/** A reserved region of an endpoint, its property header included; `end` is inclusive. */
-export const ReservedMemory: Struct<typeof fields> = struct(
-  'virtio_iommu_probe_resv_mem',
-  24,
-  fields,
-);
-
 /** Values of `subtype`. */
 export const ReservedMemoryType = {
   /** Accesses to the region are refused or have no defined effect. */
@@ -25,3 +19,11 @@ export const ReservedMemoryType = {
   /** Writes to the region are message-signalled interrupts. */
   MSI: 1,
 } as const;
+
+/** A reserved region of an endpoint, its property header included; `end` is inclusive. */
+export const ReservedMemory: Struct<typeof fields> = struct(
+  'virtio_iommu_probe_resv_mem',
+  24,
+  fields,
+  { type: { values: ProbeType }, subtype: { values: ReservedMemoryType } },
+);

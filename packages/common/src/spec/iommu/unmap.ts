@@ -1,7 +1,7 @@
 /** Section "IOMMU Device / UNMAP request". */
 
 import { type Struct, struct } from '../../wire/struct.ts';
-import { head } from './request.ts';
+import { head, headNames } from './request.ts';
 
 const fields = {
   domain: 'le32',
@@ -15,4 +15,5 @@ export const UnmapRequest: Struct<typeof head & typeof fields> = struct(
   'virtio_iommu_req_unmap',
   28,
   { ...head, ...fields },
+  headNames,
 );

@@ -4,9 +4,6 @@ import { type Struct, struct } from '../../wire/struct.ts';
 
 const fields = { addr: 'le64', len: 'le32', flags: 'le16', next: 'le16' } as const;
 
-/** An entry of a split descriptor table or of its indirect tables. */
-export const Descriptor: Struct<typeof fields> = struct('virtq_desc', 16, fields);
-
 /** Bits of `flags`. */
 export const DescriptorFlag = {
   /** The chain goes on at `next`. */
@@ -16,3 +13,8 @@ export const DescriptorFlag = {
   /** The buffer is a table of descriptors. */
   INDIRECT: 4,
 } as const;
+
+/** An entry of a split descriptor table or of its indirect tables. */
+export const Descriptor: Struct<typeof fields> = struct('virtq_desc', 16, fields, {
+  flags: { bits: DescriptorFlag },
+});
