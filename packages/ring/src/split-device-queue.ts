@@ -19,7 +19,7 @@ import {
 import type { Chain } from './chain.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { type DeviceQueue, Popped, type QueueFeatures, type QueueLayout } from './queue.ts';
-import { type SplitPositions, locateSplitQueue, passesEvent } from './split-layout.ts';
+import { locateSplitQueue, passesEvent } from './split-layout.ts';
 
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
 const ENTRY_BYTES = Descriptor.size;
@@ -42,7 +42,11 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   readonly #memory: GuestMemory;
   readonly #features: QueueFeatures;
-  readonly #at: SplitPositions;
+  readonly #table: number;
+  readonly #available: number;
+  readonly #usedEvent: number;
+  readonly #used: number;
+  readonly #availableEvent: number;
   readonly #mask: number;
   /** Index of the next entry to take from the available ring. */
   #nextAvailable = 0;
@@ -57,7 +61,12 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   /** @throws {IommuError} `EINVAL` or `EFAULT` for a layout that cannot be used. */
   constructor({ memory, layout, features }: DeviceQueueOptions) {
-    this.#at = locateSplitQueue(memory, layout);
+    const at = locateSplitQueue(memory, layout);
+    this.#table = at.table;
+    this.#available = at.available;
+    this.#usedEvent = at.usedEvent;
+    this.#used = at.used;
+    this.#availableEvent = at.availableEvent;
     this.#memory = memory;
     this.#features = features;
     this.size = layout.size;
@@ -85,15 +94,14 @@ export class SplitDeviceQueue implements DeviceQueue {
         return this.#break('the available index is ahead by more than the queue size');
       this.#seenAvailable = available;
     }
-    const entry = this.#at.available + AvailableRing.size + (next & this.#mask) * RING_ENTRY_SIZE;
+    const entry = this.#available + AvailableRing.size + (next & this.#mask) * RING_ENTRY_SIZE;
     const popped = this.#walk(this.#memory.getUint16(entry), chain);
     if (popped === Popped.CHAIN) this.#nextAvailable = (next + 1) & 0xffff;
     return popped;
   }
 
   push(chain: Chain, writtenBytes: number): void {
-    const element =
-      this.#at.used + UsedRing.size + (this.#nextUsed & this.#mask) * UsedElement.size;
+    const element = this.#used + UsedRing.size + (this.#nextUsed & this.#mask) * UsedElement.size;
     this.#memory.setUint32(element + UsedElement.offset.id, chain.id);
     this.#memory.setUint32(element + UsedElement.offset.len, writtenBytes);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
@@ -104,12 +112,12 @@ export class SplitDeviceQueue implements DeviceQueue {
     const now = this.#nextUsed;
     if (now === before) return false;
     // Pairs with the driver's load of the used index: elements and written buffers are visible after that.
-    this.#memory.storeUint16(this.#at.used + UsedRing.offset.idx, now);
+    this.#memory.storeUint16(this.#used + UsedRing.offset.idx, now);
     this.#publishedUsed = now;
     // After the store, and ordered with it: a driver that arms and then looks again cannot miss both.
     if (this.#features.eventIndex)
-      return passesEvent(this.#memory.loadUint16(this.#at.usedEvent), now, before);
-    const flags = this.#memory.loadUint16(this.#at.available + AvailableRing.offset.flags);
+      return passesEvent(this.#memory.loadUint16(this.#usedEvent), now, before);
+    const flags = this.#memory.loadUint16(this.#available + AvailableRing.offset.flags);
     return (flags & AvailableFlag.NO_INTERRUPT) === 0;
   }
 
@@ -117,8 +125,8 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#armed = true;
     // Before the load below, and ordered with it: see `publish` of the driver's side.
     if (this.#features.eventIndex)
-      this.#memory.storeUint16(this.#at.availableEvent, this.#nextAvailable);
-    else this.#memory.storeUint16(this.#at.used + UsedRing.offset.flags, 0);
+      this.#memory.storeUint16(this.#availableEvent, this.#nextAvailable);
+    else this.#memory.storeUint16(this.#used + UsedRing.offset.flags, 0);
     return !this.ready();
   }
 
@@ -127,13 +135,13 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#armed = false;
     // An event index just passed is the one that comes last.
     if (this.#features.eventIndex)
-      this.#memory.storeUint16(this.#at.availableEvent, (this.#nextAvailable - 1) & 0xffff);
-    else this.#memory.storeUint16(this.#at.used + UsedRing.offset.flags, UsedFlag.NO_NOTIFY);
+      this.#memory.storeUint16(this.#availableEvent, (this.#nextAvailable - 1) & 0xffff);
+    else this.#memory.storeUint16(this.#used + UsedRing.offset.flags, UsedFlag.NO_NOTIFY);
   }
 
   #loadAvailable(): number {
     // Pairs with the driver's store of the available index: descriptors and buffers are visible after this.
-    return this.#memory.loadUint16(this.#at.available + AvailableRing.offset.idx);
+    return this.#memory.loadUint16(this.#available + AvailableRing.offset.idx);
   }
 
   /** Section "The Virtqueue Descriptor Table": from the head to the first descriptor without NEXT. */
@@ -141,7 +149,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     const memory = this.#memory;
     const size = this.size;
     if (head >= size) return this.#break('a head lies outside the descriptor table');
-    let table = this.#at.table;
+    let table = this.#table;
     let entries = size;
     let index = head;
     let direct = true;

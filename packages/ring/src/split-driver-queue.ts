@@ -23,12 +23,7 @@ import {
 import type { BufferList } from './buffer-list.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { type DriverQueue, type QueueFeatures, type QueueLayout, Taken } from './queue.ts';
-import {
-  type SplitPositions,
-  locateSplitQueue,
-  passesEvent,
-  splitQueueBytes,
-} from './split-layout.ts';
+import { locateSplitQueue, passesEvent, splitQueueBytes } from './split-layout.ts';
 
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
 const FREE = -1;
@@ -57,7 +52,11 @@ export class SplitDriverQueue implements DriverQueue {
 
   readonly #memory: GuestMemory;
   readonly #features: QueueFeatures;
-  readonly #at: SplitPositions;
+  readonly #table: number;
+  readonly #available: number;
+  readonly #usedEvent: number;
+  readonly #used: number;
+  readonly #availableEvent: number;
   readonly #mask: number;
   readonly #indirect: IndirectTables | undefined;
   readonly #indirectAt: number = 0;
@@ -93,7 +92,12 @@ export class SplitDriverQueue implements DriverQueue {
    */
   constructor({ memory, layout, features, indirect }: DriverQueueOptions) {
     const { size } = layout;
-    this.#at = locateSplitQueue(memory, layout);
+    const at = locateSplitQueue(memory, layout);
+    this.#table = at.table;
+    this.#available = at.available;
+    this.#usedEvent = at.usedEvent;
+    this.#used = at.used;
+    this.#availableEvent = at.availableEvent;
     this.#memory = memory;
     this.#features = features;
     this.size = size;
@@ -122,9 +126,9 @@ export class SplitDriverQueue implements DriverQueue {
     this.#free = Uint16Array.from({ length: size }, (_, index) => index);
     this.#freeCount = size;
     const bytes = splitQueueBytes(size);
-    clear(memory, this.#at.table, bytes.descriptorArea);
-    clear(memory, this.#at.available, bytes.driverArea);
-    clear(memory, this.#at.used, bytes.deviceArea);
+    clear(memory, this.#table, bytes.descriptorArea);
+    clear(memory, this.#available, bytes.driverArea);
+    clear(memory, this.#used, bytes.deviceArea);
     clear(memory, this.#indirectAt, tableEntries * Descriptor.size);
   }
 
@@ -160,10 +164,7 @@ export class SplitDriverQueue implements DriverQueue {
     const slot = position & this.#mask;
     if (this.#entries[slot] !== head) {
       this.#entries[slot] = head;
-      this.#memory.setUint16(
-        this.#at.available + AvailableRing.size + slot * RING_ENTRY_SIZE,
-        head,
-      );
+      this.#memory.setUint16(this.#available + AvailableRing.size + slot * RING_ENTRY_SIZE, head);
     }
     this.#tokens[head] = token;
     this.#positions[head] = position;
@@ -176,12 +177,12 @@ export class SplitDriverQueue implements DriverQueue {
     const now = this.#nextAvailable;
     if (now === before) return false;
     // Pairs with the device's load of the available index: descriptors and buffers are visible after that.
-    this.#memory.storeUint16(this.#at.available + AvailableRing.offset.idx, now);
+    this.#memory.storeUint16(this.#available + AvailableRing.offset.idx, now);
     this.#publishedAvailable = now;
     // After the store, and ordered with it: a device that arms and then looks again cannot miss both.
     if (this.#features.eventIndex)
-      return passesEvent(this.#memory.loadUint16(this.#at.availableEvent), now, before);
-    const flags = this.#memory.loadUint16(this.#at.used + UsedRing.offset.flags);
+      return passesEvent(this.#memory.loadUint16(this.#availableEvent), now, before);
+    const flags = this.#memory.loadUint16(this.#used + UsedRing.offset.flags);
     return (flags & UsedFlag.NO_NOTIFY) === 0;
   }
 
@@ -196,7 +197,7 @@ export class SplitDriverQueue implements DriverQueue {
         return this.#break('the device used more chains than were available');
       this.#seenUsed = used;
     }
-    const element = this.#at.used + UsedRing.size + (next & this.#mask) * UsedElement.size;
+    const element = this.#used + UsedRing.size + (next & this.#mask) * UsedElement.size;
     const head = this.#memory.getUint32(element + UsedElement.offset.id);
     this.takenBytes = this.#memory.getUint32(element + UsedElement.offset.len);
     if (head >= this.size) return this.#break('a used id lies outside the descriptor table');
@@ -222,8 +223,8 @@ export class SplitDriverQueue implements DriverQueue {
   armNotification(): boolean {
     this.#armed = true;
     // Before the load below, and ordered with it: see `publish` of the device's side.
-    if (this.#features.eventIndex) this.#memory.storeUint16(this.#at.usedEvent, this.#nextUsed);
-    else this.#memory.storeUint16(this.#at.available + AvailableRing.offset.flags, 0);
+    if (this.#features.eventIndex) this.#memory.storeUint16(this.#usedEvent, this.#nextUsed);
+    else this.#memory.storeUint16(this.#available + AvailableRing.offset.flags, 0);
     return !this.ready();
   }
 
@@ -232,17 +233,17 @@ export class SplitDriverQueue implements DriverQueue {
     this.#armed = false;
     // An event index just passed is the one that comes last.
     if (this.#features.eventIndex)
-      this.#memory.storeUint16(this.#at.usedEvent, (this.#nextUsed - 1) & 0xffff);
+      this.#memory.storeUint16(this.#usedEvent, (this.#nextUsed - 1) & 0xffff);
     else
       this.#memory.storeUint16(
-        this.#at.available + AvailableRing.offset.flags,
+        this.#available + AvailableRing.offset.flags,
         AvailableFlag.NO_INTERRUPT,
       );
   }
 
   #loadUsed(): number {
     // Pairs with the device's store of the used index: elements and written buffers are visible after this.
-    return this.#memory.loadUint16(this.#at.used + UsedRing.offset.idx);
+    return this.#memory.loadUint16(this.#used + UsedRing.offset.idx);
   }
 
   /** Describes one buffer of a chain in entry `index`; `next` is where the following one goes. */
@@ -275,7 +276,7 @@ export class SplitDriverQueue implements DriverQueue {
     const memory = this.#memory;
     const at =
       index < this.size
-        ? this.#at.table + index * Descriptor.size
+        ? this.#table + index * Descriptor.size
         : this.#indirectAt + (index - this.size) * Descriptor.size;
     memory.setUint32(at + Descriptor.offset.addr, low);
     memory.setUint32(at + Descriptor.offset.addr + 4, high);
