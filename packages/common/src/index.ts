@@ -94,6 +94,14 @@ export {
   MmioRegister,
 } from './spec/virtio/mmio.ts';
 export {
+  EVENT_OFFSET_MASK,
+  EVENT_WRAP,
+  EventMode,
+  EventSuppression,
+  PackedDescriptor,
+  PackedFlag,
+} from './spec/virtio/packed-ring.ts';
+export {
   AvailableFlag,
   AvailableRing,
   QUEUE_SIZE_MAX,

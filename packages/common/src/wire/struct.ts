@@ -5,7 +5,7 @@
  * a literal, so that a wrong field fails when the module loads. All integers are little-endian and nothing is padded.
  */
 
-import { IommuError, assert } from '../error.ts';
+import { AssertionError, IommuError, assert } from '../error.ts';
 import type { FlagSet } from './flags.ts';
 
 /** How a field is stored: an integer of the standard, or `u8[n]` for n bytes that are not understood here. */
@@ -55,11 +55,11 @@ export interface Struct<F extends Fields> {
   readonly size: number;
   readonly fields: readonly FieldLayout[];
   readonly offset: { readonly [K in keyof F]: number };
-  /** Reads the structure at byte `at`; the view must hold `size` bytes from there. */
+  /** Reads the structure at byte `at`; an invariant is broken if the view does not hold `size` bytes from there. */
   read(view: DataView, at?: number): StructValue<F>;
   /**
-   * Writes the structure at byte `at`; the view must hold `size` bytes from there. Bytes shorter than their field are
-   * filled up with zeros.
+   * Writes the structure at byte `at`; an invariant is broken if the view does not hold `size` bytes from there. Bytes
+   * shorter than their field are filled up with zeros.
    *
    * @throws {IommuError} `EOVERFLOW` if a value does not fit its field. Fields before it are written by then.
    */
@@ -92,6 +92,7 @@ export function struct<const F extends Fields>(
   assert(end === size, `${name} is declared with ${size} bytes and its fields have ${end}`);
 
   const write = (view: DataView, at: number, value: StructInput<F>): void => {
+    checkRoom(view, at, name, size);
     const values = value as Readonly<Record<string, FieldValue<FieldType> | undefined>>;
     for (const field of layout) {
       const given = values[field.name];
@@ -106,6 +107,7 @@ export function struct<const F extends Fields>(
     offset: offset as Struct<F>['offset'],
     write,
     read(view, at = 0) {
+      checkRoom(view, at, name, size);
       const value: Record<string, FieldValue<FieldType>> = {};
       for (const field of layout) value[field.name] = readField(view, at + field.offset, field);
       return value as StructValue<F>;
@@ -116,6 +118,12 @@ export function struct<const F extends Fields>(
       return bytes;
     },
   };
+}
+
+/** Arrays of bytes are views of their own, which `view` alone would not keep inside it. */
+function checkRoom(view: DataView, at: number, name: string, size: number): void {
+  if (at < 0 || at + size > view.byteLength)
+    throw new AssertionError(`${name} does not fit a view of ${view.byteLength} bytes at ${at}`);
 }
 
 function fieldWidth(type: FieldType): number {
@@ -129,7 +137,7 @@ function fieldWidth(type: FieldType): number {
     case 'le64':
       return 8;
     default:
-      return Number.parseInt(type.slice('u8['.length), 10);
+      return Number(/^u8\[([0-9]+)\]$/.exec(type)?.[1]);
   }
 }
 

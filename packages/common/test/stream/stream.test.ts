@@ -270,8 +270,9 @@ describe('a line that is no part of the format', () => {
 
   it('never makes the parser throw, and one that passes is an event with a line of its own', () => {
     const letter = fc.constantFrom(...Array.from('FCPADMUTERXZBKrw=-0123456789abcdef# '));
+    const anyUnit = fc.nat(0xffff).map((unit) => String.fromCharCode(unit));
     const noise = fc.oneof(
-      fc.string({ unit: 'binary' }),
+      fc.string({ unit: anyUnit }),
       fc.array(letter, { maxLength: 40 }).map((letters) => letters.join('')),
       fc.tuple(anyEvent, fc.nat(), fc.string({ maxLength: 1 })).map(([event, at, put]) => {
         const line = formatStreamEvent(event);
@@ -289,7 +290,7 @@ describe('a line that is no part of the format', () => {
       fc.property(noise, (text) => {
         expect(isSound(text)).toBe(true);
       }),
-      { seed: 3, numRuns: 2000 },
+      { seed: 3, numRuns: 1000 },
     );
   });
 });
