@@ -10,8 +10,10 @@ import type { GuestMemory } from './guest-memory.ts';
 
 /** One chain, taken from a queue. The device makes it once and passes it to `pop` again and again. */
 export class Chain {
-  /** What goes back to the driver: the index of the head descriptor. */
+  /** What goes back to the driver: the index of the head descriptor, or the buffer id. */
   id = 0;
+  /** Slots of a packed ring that the chain occupies. */
+  slots = 1;
   /** Bytes in the readable part. */
   readableBytes = 0;
   /** Bytes in the writable part. */

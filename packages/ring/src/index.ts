@@ -7,15 +7,13 @@ export {
   Taken,
   type DeviceQueue,
   type DriverQueue,
+  type QueueAreaBytes,
   type QueueFeatures,
   type QueueLayout,
 } from './queue.ts';
 export { SharedMemory, type SharedMemoryOptions } from './shared-memory.ts';
 export { SplitDeviceQueue, type DeviceQueueOptions } from './split-device-queue.ts';
-export {
-  SplitDriverQueue,
-  type DriverQueueOptions,
-  type IndirectTables,
-} from './split-driver-queue.ts';
+export { type IndirectTablesOptions } from './descriptor-table.ts';
+export { SplitDriverQueue, type DriverQueueOptions } from './split-driver-queue.ts';
 export { splitQueueBytes } from './split-layout.ts';
 export { Waiter, type Waitable, type WaiterOptions } from './waiter.ts';

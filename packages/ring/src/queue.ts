@@ -20,6 +20,13 @@ export interface QueueLayout {
   readonly deviceArea: GuestPhysical;
 }
 
+/** Sizes of a queue's parts in bytes. */
+export interface QueueAreaBytes {
+  readonly descriptorArea: number;
+  readonly driverArea: number;
+  readonly deviceArea: number;
+}
+
 /** The negotiated features that shape a queue. */
 export interface QueueFeatures {
   /** VIRTIO_F_INDIRECT_DESC. */

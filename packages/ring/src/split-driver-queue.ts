@@ -2,9 +2,7 @@
  * The driver's side of a split virtqueue: section "Split Virtqueues".
  *
  * The device may write anything into the used ring, and into everything else it can reach. The driver therefore never
- * reads back what it wrote: it keeps its own copy of descriptors, available entries and tokens. The copy is also what
- * makes the queue fast, since a descriptor or entry that would not change is not written again: a driver that uses the
- * same buffers in turn moves two cache lines a request, not five.
+ * reads back what it wrote: it keeps its own copy of descriptors, available entries and tokens.
  */
 
 import {
@@ -12,8 +10,6 @@ import {
   AvailableRing,
   Descriptor,
   DescriptorFlag,
-  type GuestPhysical,
-  IommuError,
   RING_ENTRY_SIZE,
   UsedElement,
   UsedFlag,
@@ -21,27 +17,21 @@ import {
   assert,
 } from '@viommu/common';
 import type { BufferList } from './buffer-list.ts';
+import { DescriptorTable, IndirectTables, type IndirectTablesOptions } from './descriptor-table.ts';
 import type { GuestMemory } from './guest-memory.ts';
+import { clearArea } from './queue-area.ts';
 import { type DriverQueue, type QueueFeatures, type QueueLayout, Taken } from './queue.ts';
 import { locateSplitQueue, passesEvent, splitQueueBytes } from './split-layout.ts';
 
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
 const FREE = -1;
 
-/** Memory for indirect tables, one for each descriptor of the ring. */
-export interface IndirectTables {
-  /** `size * buffersPerChain * 16` bytes, aligned to 16. */
-  readonly address: GuestPhysical;
-  /** Longer chains take direct descriptors. */
-  readonly buffersPerChain: number;
-}
-
 export interface DriverQueueOptions {
   readonly memory: GuestMemory;
   readonly layout: QueueLayout;
   readonly features: QueueFeatures;
   /** Used if the feature is on; without it all chains are direct. */
-  readonly indirect?: IndirectTables;
+  readonly indirect?: IndirectTablesOptions;
 }
 
 /** One split queue, as the driver works it. */
@@ -52,22 +42,13 @@ export class SplitDriverQueue implements DriverQueue {
 
   readonly #memory: GuestMemory;
   readonly #features: QueueFeatures;
-  readonly #table: number;
   readonly #available: number;
   readonly #usedEvent: number;
   readonly #used: number;
   readonly #availableEvent: number;
   readonly #mask: number;
+  readonly #table: DescriptorTable;
   readonly #indirect: IndirectTables | undefined;
-  readonly #indirectAt: number = 0;
-  readonly #indirectLow: number = 0;
-  readonly #indirectHigh: number = 0;
-
-  /** Our copy of the descriptors: those of the ring, then those of all indirect tables. */
-  readonly #low: Uint32Array;
-  readonly #high: Uint32Array;
-  readonly #length: Uint32Array;
-  readonly #flagsAndNext: Uint32Array;
   /** Our copy of the available entries. */
   readonly #entries: Uint16Array;
   /** By head: the caller's token, or FREE. */
@@ -93,7 +74,6 @@ export class SplitDriverQueue implements DriverQueue {
   constructor({ memory, layout, features, indirect }: DriverQueueOptions) {
     const { size } = layout;
     const at = locateSplitQueue(memory, layout);
-    this.#table = at.table;
     this.#available = at.available;
     this.#usedEvent = at.usedEvent;
     this.#used = at.used;
@@ -102,34 +82,17 @@ export class SplitDriverQueue implements DriverQueue {
     this.#features = features;
     this.size = size;
     this.#mask = size - 1;
-    let tableEntries = 0;
-    if (features.indirect && indirect !== undefined) {
-      tableEntries = size * indirect.buffersPerChain;
-      this.#indirect = indirect;
-      this.#indirectLow = Number(indirect.address & 0xffff_ffffn);
-      this.#indirectHigh = Number(indirect.address >> 32n);
-      this.#indirectAt = memory.locate(
-        this.#indirectLow,
-        this.#indirectHigh,
-        tableEntries * Descriptor.size,
-      );
-      if (this.#indirectAt < 0)
-        throw new IommuError('EFAULT', 'The indirect tables of a queue are outside memory.');
-    }
-    this.#low = new Uint32Array(size + tableEntries);
-    this.#high = new Uint32Array(size + tableEntries);
-    this.#length = new Uint32Array(size + tableEntries);
-    this.#flagsAndNext = new Uint32Array(size + tableEntries);
+    this.#table = new DescriptorTable(memory, at.table, size);
+    if (features.indirect && indirect !== undefined)
+      this.#indirect = new IndirectTables(memory, indirect, size);
     this.#entries = new Uint16Array(size);
     this.#tokens = new Int32Array(size).fill(FREE);
     this.#positions = new Uint16Array(size);
     this.#free = Uint16Array.from({ length: size }, (_, index) => index);
     this.#freeCount = size;
     const bytes = splitQueueBytes(size);
-    clear(memory, this.#table, bytes.descriptorArea);
-    clear(memory, this.#available, bytes.driverArea);
-    clear(memory, this.#used, bytes.deviceArea);
-    clear(memory, this.#indirectAt, tableEntries * Descriptor.size);
+    clearArea(memory, this.#available, bytes.driverArea);
+    clearArea(memory, this.#used, bytes.deviceArea);
   }
 
   get inFlight(): number {
@@ -145,17 +108,16 @@ export class SplitDriverQueue implements DriverQueue {
 
     const head = this.#takeFree();
     if (indirect) {
-      const table = head * tables.buffersPerChain;
+      const first = tables.first(head);
       for (let index = 0; index < count; index += 1)
-        this.#describe(this.size + table + index, buffers, index, index + 1);
-      const low = this.#indirectLow + table * Descriptor.size;
-      const carry = low > 0xffff_ffff ? 1 : 0;
-      this.#write(head, low >>> 0, this.#indirectHigh + carry, count * Descriptor.size, INDIRECT);
+        describe(tables.entries, first + index, buffers, index, index + 1);
+      const bytes = count * Descriptor.size;
+      this.#table.set(head, tables.low(head), tables.high(head), bytes, INDIRECT);
     } else {
       let index = head;
       for (let buffer = 0; buffer < count; buffer += 1) {
         const next = buffer + 1 < count ? this.#takeFree() : 0;
-        this.#describe(index, buffers, buffer, next);
+        describe(this.#table, index, buffers, buffer, next);
         index = next;
       }
     }
@@ -246,44 +208,6 @@ export class SplitDriverQueue implements DriverQueue {
     return this.#memory.loadUint16(this.#used + UsedRing.offset.idx);
   }
 
-  /** Describes one buffer of a chain in entry `index`; `next` is where the following one goes. */
-  #describe(index: number, buffers: BufferList, buffer: number, next: number): void {
-    const more = buffer + 1 < buffers.count;
-    const flags = (more ? NEXT : 0) | (buffer >= buffers.readableCount ? WRITE : 0);
-    this.#write(
-      index,
-      buffers.low[buffer]!, // Below the count.
-      buffers.high[buffer]!,
-      buffers.length[buffer]!,
-      flags | (more ? next << 16 : 0),
-    );
-  }
-
-  /** Writes one descriptor, of the ring or behind it of a table, unless it stands there already. */
-  #write(index: number, low: number, high: number, length: number, flagsAndNext: number): void {
-    const word = flagsAndNext >>> 0;
-    if (
-      this.#flagsAndNext[index] === word &&
-      this.#low[index] === low &&
-      this.#length[index] === length &&
-      this.#high[index] === high
-    )
-      return;
-    this.#low[index] = low;
-    this.#high[index] = high;
-    this.#length[index] = length;
-    this.#flagsAndNext[index] = word;
-    const memory = this.#memory;
-    const at =
-      index < this.size
-        ? this.#table + index * Descriptor.size
-        : this.#indirectAt + (index - this.size) * Descriptor.size;
-    memory.setUint32(at + Descriptor.offset.addr, low);
-    memory.setUint32(at + Descriptor.offset.addr + 4, high);
-    memory.setUint32(at + Descriptor.offset.len, length);
-    memory.setUint32(at + Descriptor.offset.flags, word);
-  }
-
   #takeFree(): number {
     const index = this.#free[this.#freeFirst]!; // Below the size.
     this.#freeFirst = (this.#freeFirst + 1) & this.#mask;
@@ -297,7 +221,7 @@ export class SplitDriverQueue implements DriverQueue {
     for (;;) {
       this.#free[(this.#freeFirst + this.#freeCount) & this.#mask] = index;
       this.#freeCount += 1;
-      const word = this.#flagsAndNext[index]!; // Below the size.
+      const word = this.#table.lastWord(index);
       if ((word & NEXT) === 0) return;
       index = word >>> 16;
     }
@@ -309,6 +233,21 @@ export class SplitDriverQueue implements DriverQueue {
   }
 }
 
-function clear(memory: GuestMemory, position: number, bytes: number): void {
-  memory.write(position, new Uint8Array(bytes), 0, bytes);
+/** Describes one buffer of a chain in entry `index`; `next` is where the following one goes. */
+function describe(
+  table: DescriptorTable,
+  index: number,
+  buffers: BufferList,
+  buffer: number,
+  next: number,
+): void {
+  const more = buffer + 1 < buffers.count;
+  const flags = (more ? NEXT : 0) | (buffer >= buffers.readableCount ? WRITE : 0);
+  table.set(
+    index,
+    buffers.low[buffer]!, // Below the count, as the two others.
+    buffers.high[buffer]!,
+    buffers.length[buffer]!,
+    flags | (more ? next << 16 : 0),
+  );
 }

@@ -3,7 +3,6 @@
 import {
   AvailableRing,
   Descriptor,
-  type GuestPhysical,
   IommuError,
   QUEUE_SIZE_MAX,
   RING_ENTRY_SIZE,
@@ -11,14 +10,11 @@ import {
   UsedRing,
 } from '@viommu/common';
 import type { GuestMemory } from './guest-memory.ts';
-import type { QueueLayout } from './queue.ts';
+import { locateArea } from './queue-area.ts';
+import type { QueueAreaBytes, QueueLayout } from './queue.ts';
 
 /** Sizes of the three parts, in bytes, for a queue of `size` descriptors. */
-export function splitQueueBytes(size: number): {
-  descriptorArea: number;
-  driverArea: number;
-  deviceArea: number;
-} {
+export function splitQueueBytes(size: number): QueueAreaBytes {
   return {
     descriptorArea: Descriptor.size * size,
     // Each ring ends with the event index that the other side reads.
@@ -52,9 +48,9 @@ export function locateSplitQueue(memory: GuestMemory, layout: QueueLayout): Spli
   if (!Number.isInteger(size) || size < 1 || size > QUEUE_SIZE_MAX || (size & (size - 1)) !== 0)
     throw new IommuError('EINVAL', `A split queue cannot have ${size} descriptors.`);
   const bytes = splitQueueBytes(size);
-  const table = locate(memory, layout.descriptorArea, bytes.descriptorArea, 16);
-  const available = locate(memory, layout.driverArea, bytes.driverArea, 2);
-  const used = locate(memory, layout.deviceArea, bytes.deviceArea, 4);
+  const table = locateArea(memory, layout.descriptorArea, bytes.descriptorArea, 16);
+  const available = locateArea(memory, layout.driverArea, bytes.driverArea, 2);
+  const used = locateArea(memory, layout.deviceArea, bytes.deviceArea, 4);
   return {
     table,
     available,
@@ -62,20 +58,6 @@ export function locateSplitQueue(memory: GuestMemory, layout: QueueLayout): Spli
     used,
     availableEvent: used + bytes.deviceArea - RING_ENTRY_SIZE,
   };
-}
-
-function locate(
-  memory: GuestMemory,
-  address: GuestPhysical,
-  bytes: number,
-  alignment: number,
-): number {
-  if (address % BigInt(alignment) !== 0n)
-    throw new IommuError('EINVAL', `A queue area at 0x${address.toString(16)} is not aligned.`);
-  const position = memory.locate(Number(address & 0xffff_ffffn), Number(address >> 32n), bytes);
-  if (position < 0)
-    throw new IommuError('EFAULT', `A queue area at 0x${address.toString(16)} is outside memory.`);
-  return position;
 }
 
 /**

@@ -1,0 +1,106 @@
+/**
+ * Descriptors that a driver writes, with a copy that the device cannot reach.
+ *
+ * The copy is what the driver goes by. It also makes rings fast: a descriptor that would not change is not written
+ * again, so that its cache line stays with the device.
+ */
+
+import { Descriptor, type GuestPhysical, IommuError } from '@viommu/common';
+import type { GuestMemory } from './guest-memory.ts';
+import { clearArea } from './queue-area.ts';
+
+const { addr, len, flags } = Descriptor.offset;
+
+/** A table of descriptors in guest memory, cleared at the start. */
+export class DescriptorTable {
+  readonly #memory: GuestMemory;
+  readonly #position: number;
+  readonly #low: Uint32Array;
+  readonly #high: Uint32Array;
+  readonly #length: Uint32Array;
+  readonly #lastWord: Uint32Array;
+
+  constructor(memory: GuestMemory, position: number, count: number) {
+    this.#memory = memory;
+    this.#position = position;
+    this.#low = new Uint32Array(count);
+    this.#high = new Uint32Array(count);
+    this.#length = new Uint32Array(count);
+    this.#lastWord = new Uint32Array(count);
+    clearArea(memory, position, count * Descriptor.size);
+  }
+
+  /** The last 32 bits of descriptor `index`, as the driver wrote them: `flags` and `next`, or `id` and `flags`. */
+  lastWord(index: number): number {
+    return this.#lastWord[index]!; // Below the count.
+  }
+
+  /** Writes descriptor `index`, unless it is there already. */
+  set(index: number, low: number, high: number, length: number, lastWord: number): void {
+    const word = lastWord >>> 0;
+    if (
+      this.#lastWord[index] === word &&
+      this.#low[index] === low &&
+      this.#length[index] === length &&
+      this.#high[index] === high
+    )
+      return;
+    this.#low[index] = low;
+    this.#high[index] = high;
+    this.#length[index] = length;
+    this.#lastWord[index] = word;
+    const at = this.#position + index * Descriptor.size;
+    this.#memory.setUint32(at + addr, low);
+    this.#memory.setUint32(at + addr + 4, high);
+    this.#memory.setUint32(at + len, length);
+    this.#memory.setUint32(at + flags, word);
+  }
+}
+
+/** Memory for indirect tables, one for each descriptor of the ring. */
+export interface IndirectTablesOptions {
+  /** `size * buffersPerChain * 16` bytes, aligned to 16. */
+  readonly address: GuestPhysical;
+  /** Longer chains take direct descriptors. */
+  readonly buffersPerChain: number;
+}
+
+/** The indirect tables of one ring. */
+export class IndirectTables {
+  readonly buffersPerChain: number;
+  readonly entries: DescriptorTable;
+  readonly #low: number;
+  readonly #high: number;
+
+  /** @throws {IommuError} `EFAULT` if the tables lie outside memory. */
+  constructor(
+    memory: GuestMemory,
+    { address, buffersPerChain }: IndirectTablesOptions,
+    size: number,
+  ) {
+    this.buffersPerChain = buffersPerChain;
+    this.#low = Number(address & 0xffff_ffffn);
+    this.#high = Number(address >> 32n);
+    const count = size * buffersPerChain;
+    const position = memory.locate(this.#low, this.#high, count * Descriptor.size);
+    if (position < 0)
+      throw new IommuError('EFAULT', 'The indirect tables of a queue are outside memory.');
+    this.entries = new DescriptorTable(memory, position, count);
+  }
+
+  /** Index in `entries` of the first descriptor of table `index`. */
+  first(index: number): number {
+    return index * this.buffersPerChain;
+  }
+
+  /** Low half of the guest-physical address of table `index`. */
+  low(index: number): number {
+    return (this.#low + this.first(index) * Descriptor.size) >>> 0;
+  }
+
+  /** High half of the guest-physical address of table `index`. */
+  high(index: number): number {
+    const carry = this.#low + this.first(index) * Descriptor.size > 0xffff_ffff ? 1 : 0;
+    return this.#high + carry;
+  }
+}
