@@ -1,0 +1,184 @@
+#!/usr/bin/env node
+/** The `viommu` command: reads the command line, runs one command, and turns failures into one line and a code. */
+
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { ExitCode, Failure, oneLine, usageFailure } from './failure.ts';
+import { inspect } from './inspect.ts';
+import { withLimits } from './limits.ts';
+import { Output } from './output.ts';
+import { BATCH_MODES, type BatchMode, replay } from './replay.ts';
+import { run } from './run.ts';
+import { start } from './start.ts';
+
+interface CommonOptions {
+  readonly json?: true;
+  readonly timeout?: number;
+}
+
+/** What a command does once its options are read; the number is the exit code. */
+type Work = (output: Output, signal: AbortSignal) => Promise<number>;
+
+/** The longest `--timeout`: what a timer takes. */
+const TIMEOUT_MAX_S = 2_147_483;
+
+const BARE_COMMAND = 'start';
+const OWN_OPTIONS: readonly string[] = ['-h', '--help', '-V', '--version'];
+
+/** Makes the command line's grammar; `execute` runs what was asked for. */
+function createProgram(execute: (options: CommonOptions, work: Work) => Promise<void>): Command {
+  const program = new Command('viommu')
+    .description('The virtio-iommu, both ends of it, over virtqueues in shared memory.')
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this, or the options of a command')
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined })
+    .addHelpText('after', EPILOGUE);
+
+  const command = (usage: string, description: string): Command =>
+    program
+      .command(usage)
+      .description(description)
+      .addOption(new Option('--json', 'one JSON object a line on standard output'))
+      .addOption(
+        new Option('--timeout <seconds>', 'end with code 1 after this long').argParser(
+          number('a number of seconds', 0.001, TIMEOUT_MAX_S),
+        ),
+      );
+
+  command(BARE_COMMAND, 'the demonstration and the recorded Linux stream (without a command: this)')
+    .option('--record <file>', 'write what the demonstration does to a file')
+    .action((options: CommonOptions & { record?: string }) =>
+      execute(options, (output, signal) => start(options, output, signal)),
+    );
+  command('run [program]', 'run a guest program, or the demonstration')
+    .option('--record <file>', 'write what happens to a file (.gz: packed) that replay takes')
+    .addOption(
+      new Option('--memory <bytes>', 'guest memory, with K, M or G for KiB, MiB or GiB').argParser(
+        parseBytes,
+      ),
+    )
+    .action((programFile: string | undefined, options: CommonOptions & RunFlags) =>
+      execute(options, (output, signal) =>
+        run({ program: programFile, ...options }, output, signal),
+      ),
+    );
+  command('replay <files...>', 'send recordings through driver and device, check every answer')
+    .addOption(
+      new Option(
+        '--batch <mode>',
+        'when requests are sent: as Linux does it with this kind of domain',
+      )
+        .choices(BATCH_MODES)
+        .default('lazy'),
+    )
+    .action((files: string[], options: CommonOptions & { batch: BatchMode }) =>
+      execute(options, (output, signal) => replay(files, options, output, signal)),
+    );
+  command('inspect <file>', 'say what a recording holds')
+    .option('--events', 'list every event after the summary')
+    .action((file: string, options: CommonOptions & { events?: true }) =>
+      execute(options, (output, signal) =>
+        inspect(file, { events: options.events === true }, output, signal),
+      ),
+    );
+  return program;
+}
+
+interface RunFlags {
+  readonly record?: string;
+  readonly memory?: number;
+}
+
+const EPILOGUE = `
+Recordings are viommu-stream files, plain or gzip; - is standard input.
+Exit codes: 0 success, 1 something checked falls short or fails, 2 wrong usage or
+damaged input, 130 Ctrl-C. Every failure is one line on standard error.`;
+
+/** Runs the command line; the result is the exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  let exitCode: number = ExitCode.OK;
+  const program = createProgram(async (options, work) => {
+    const output = new Output({
+      json: options.json === true,
+      stdout: process.stdout,
+      stderr: process.stderr,
+      environment: process.env,
+    });
+    exitCode = await withLimits(options.timeout, (signal) => work(output, signal), abandon);
+  });
+  try {
+    await program.parseAsync(withCommand(args), { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return ExitCode.OK;
+      return fail(usageFailure(usageText(error)));
+    }
+    return fail(error);
+  }
+}
+
+/** A command line without a command means `start`. */
+function withCommand(args: readonly string[]): string[] {
+  const first = args[0];
+  const bare = first === undefined || (first.startsWith('-') && !OWN_OPTIONS.includes(first));
+  return bare ? [BARE_COMMAND, ...args] : [...args];
+}
+
+/** Prints the one line of a failure; the result is its exit code. */
+function fail(error: unknown): number {
+  process.stderr.write(`${oneLine(error)}\n`);
+  return error instanceof Failure ? error.exitCode : ExitCode.FAILED;
+}
+
+/** For workers that do not end: ends the process under them. */
+function abandon(failure: Failure): never {
+  // eslint-disable-next-line node/no-process-exit -- nothing else ends a thread that spins
+  process.exit(fail(failure));
+}
+
+/** commander's message as one line that says what to do. */
+function usageText({ message }: CommanderError): string {
+  const text = message
+    .replace(/^error: /, '')
+    .replace(/\s*\n\(Did you mean (.*)\?\)$/s, '; did you mean $1?')
+    .trim();
+  return `${text}${/[.?!]$/.test(text) ? '' : ';'} see viommu --help`;
+}
+
+/** An option's value as a number in bounds. */
+function number(what: string, min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be ${what} from ${min} to ${max}.`);
+  };
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1 << 10, M: 1 << 20, G: 1 << 30 };
+
+function parseBytes(text: string): number {
+  const match = /^(\d{1,15})([KMG]?)$/i.exec(text);
+  const unit = UNITS[(match?.[2] ?? '').toUpperCase()];
+  const bytes = Number(match?.[1]) * (unit ?? Number.NaN);
+  if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;
+  throw new InvalidArgumentError('It must be a number of bytes, such as 65536 or 16M.');
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(
+    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+  );
+  return (manifest as { version: string }).version; // our own package's
+}
+
+// A reader that has seen enough, such as `head`, is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // eslint-disable-next-line node/no-process-exit -- what is left to say reaches nobody
+  if (error.code === 'EPIPE') process.exit(ExitCode.OK);
+  throw error;
+});
+
+process.exitCode = await main(process.argv.slice(2));

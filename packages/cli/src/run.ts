@@ -1,0 +1,3 @@
+export async function run(..._: unknown[]): Promise<number> {
+  return 0;
+}
