@@ -2,9 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { percentile, runPairs } from './pair.ts';
 const c = process.env['RING_C'];
 const samples = await runPairs({
-  variants: (process.env['ONLY'] ?? 'ping-pong,split poll,split,split indirect,split flags').split(
-    ',',
-  ),
+  variants: (
+    process.env['ONLY'] ??
+    'ping-pong,split poll,split,split indirect,split flags,packed,packed indirect'
+  ).split(','),
   batches: [1, 8, 64],
   rounds: Number(process.argv[2] ?? 30),
   windowMs: 4,

@@ -5,6 +5,8 @@ import {
   Bell,
   BufferList,
   Chain,
+  PackedDeviceQueue,
+  PackedDriverQueue,
   Popped,
   SharedMemory,
   SplitDeviceQueue,
@@ -33,11 +35,13 @@ function memoryOf({ buffer }: Arena): SharedMemory {
   return new SharedMemory({ buffer, offset: BELLS, size: ARENA_BYTES - BELLS, base: at(0) });
 }
 
-function ring(features: QueueFeatures, sleeping: boolean): Variant {
+function ring(features: QueueFeatures, sleeping: boolean, packed = false): Variant {
+  const DeviceSide = packed ? PackedDeviceQueue : SplitDeviceQueue;
+  const DriverSide = packed ? PackedDriverQueue : SplitDriverQueue;
   return {
     device(arena) {
       const memory = memoryOf(arena);
-      const queue = new SplitDeviceQueue({ memory, layout: LAYOUT, features });
+      const queue = new DeviceSide({ memory, layout: LAYOUT, features });
       const words = new Int32Array(arena.buffer, 0, BELLS / 4);
       const interrupt = new Bell(words, 128);
       const waiter = new Waiter({ bell: new Bell(words, 64) });
@@ -78,7 +82,7 @@ function ring(features: QueueFeatures, sleeping: boolean): Variant {
     driver(arena, batch, deadlineMs) {
       const memory = memoryOf(arena);
       const indirect = { address: at(TABLES), buffersPerChain: 2 };
-      const queue = new SplitDriverQueue({ memory, layout: LAYOUT, features, indirect });
+      const queue = new DriverSide({ memory, layout: LAYOUT, features, indirect });
       const words = new Int32Array(arena.buffer, 0, BELLS / 4);
       const doorbell = new Bell(words, 64);
       const waiter = new Waiter({ bell: new Bell(words, 128) });
@@ -135,5 +139,7 @@ export const ringVariants = {
   'split poll': ring({ indirect: false, eventIndex: true }, false),
   split: ring({ indirect: false, eventIndex: true }, true),
   'split indirect': ring({ indirect: true, eventIndex: true }, true),
+  packed: ring({ indirect: false, eventIndex: true }, true, true),
+  'packed indirect': ring({ indirect: true, eventIndex: true }, true, true),
   'split flags': ring({ indirect: false, eventIndex: false }, true),
 } as const;

@@ -2,6 +2,9 @@ export { Bell } from './bell.ts';
 export { BufferList } from './buffer-list.ts';
 export { Chain } from './chain.ts';
 export { type GuestMemory } from './guest-memory.ts';
+export { PackedDeviceQueue } from './packed-device-queue.ts';
+export { PackedDriverQueue } from './packed-driver-queue.ts';
+export { packedQueueBytes } from './packed-layout.ts';
 export {
   Popped,
   Taken,

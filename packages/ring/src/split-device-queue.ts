@@ -74,26 +74,15 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   ready(): boolean {
-    return (
-      this.#seenAvailable !== this.#nextAvailable ||
-      this.fault !== undefined ||
-      this.#loadAvailable() !== this.#nextAvailable
-    );
+    return this.#seenAvailable !== this.#nextAvailable || this.#look();
   }
 
   pop(chain: Chain): Popped {
     if (this.fault !== undefined) return Popped.BROKEN;
     const next = this.#nextAvailable;
-    if (this.#seenAvailable === next) {
-      const available = this.#loadAvailable();
-      const ahead = (available - next) & 0xffff;
-      if (ahead === 0) return Popped.EMPTY;
-      // Each chain that is taken and not yet used still holds a descriptor.
-      const inFlight = (next - this.#nextUsed) & 0xffff;
-      if (ahead + inFlight > this.size)
-        return this.#break('the available index is ahead by more than the queue size');
-      this.#seenAvailable = available;
-    }
+    if (this.#seenAvailable === next && !this.#look()) return Popped.EMPTY;
+    // The look may have found an index that makes no sense.
+    if (this.fault !== undefined) return Popped.BROKEN;
     const entry = this.#available + AvailableRing.size + (next & this.#mask) * RING_ENTRY_SIZE;
     const popped = this.#walk(this.#memory.getUint16(entry), chain);
     if (popped === Popped.CHAIN) this.#nextAvailable = (next + 1) & 0xffff;
@@ -139,9 +128,18 @@ export class SplitDeviceQueue implements DeviceQueue {
     else this.#memory.storeUint16(this.#used + UsedRing.offset.flags, UsedFlag.NO_NOTIFY);
   }
 
-  #loadAvailable(): number {
+  /** Reads the available index. True if it shows something to do, be it only a fault. */
+  #look(): boolean {
     // Pairs with the driver's store of the available index: descriptors and buffers are visible after this.
-    return this.#memory.loadUint16(this.#available + AvailableRing.offset.idx);
+    const available = this.#memory.loadUint16(this.#available + AvailableRing.offset.idx);
+    const ahead = (available - this.#nextAvailable) & 0xffff;
+    if (ahead === 0) return this.fault !== undefined;
+    // Each chain that is taken and not yet used still holds a descriptor.
+    const inFlight = (this.#nextAvailable - this.#nextUsed) & 0xffff;
+    if (ahead + inFlight > this.size)
+      this.#break('the available index is ahead by more than the queue size');
+    else this.#seenAvailable = available;
+    return true;
   }
 
   /** Section "The Virtqueue Descriptor Table": from the head to the first descriptor without NEXT. */

@@ -151,14 +151,9 @@ export class SplitDriverQueue implements DriverQueue {
   take(): number {
     if (this.fault !== undefined) return Taken.BROKEN;
     const next = this.#nextUsed;
-    if (this.#seenUsed === next) {
-      const used = this.#loadUsed();
-      const ahead = (used - next) & 0xffff;
-      if (ahead === 0) return Taken.EMPTY;
-      if (ahead > ((this.#publishedAvailable - next) & 0xffff))
-        return this.#break('the device used more chains than were available');
-      this.#seenUsed = used;
-    }
+    if (this.#seenUsed === next && !this.#look()) return Taken.EMPTY;
+    // The look may have found an index that makes no sense.
+    if (this.fault !== undefined) return Taken.BROKEN;
     const element = this.#used + UsedRing.size + (next & this.#mask) * UsedElement.size;
     const head = this.#memory.getUint32(element + UsedElement.offset.id);
     this.takenBytes = this.#memory.getUint32(element + UsedElement.offset.len);
@@ -175,11 +170,7 @@ export class SplitDriverQueue implements DriverQueue {
   }
 
   ready(): boolean {
-    return (
-      this.#seenUsed !== this.#nextUsed ||
-      this.fault !== undefined ||
-      this.#loadUsed() !== this.#nextUsed
-    );
+    return this.#seenUsed !== this.#nextUsed || this.#look();
   }
 
   armNotification(): boolean {
@@ -203,9 +194,16 @@ export class SplitDriverQueue implements DriverQueue {
       );
   }
 
-  #loadUsed(): number {
+  /** Reads the used index. True if it shows something to do, be it only a fault. */
+  #look(): boolean {
     // Pairs with the device's store of the used index: elements and written buffers are visible after this.
-    return this.#memory.loadUint16(this.#used + UsedRing.offset.idx);
+    const used = this.#memory.loadUint16(this.#used + UsedRing.offset.idx);
+    const ahead = (used - this.#nextUsed) & 0xffff;
+    if (ahead === 0) return this.fault !== undefined;
+    if (ahead > ((this.#publishedAvailable - this.#nextUsed) & 0xffff))
+      this.#break('the device used more chains than were available');
+    else this.#seenUsed = used;
+    return true;
   }
 
   #takeFree(): number {

@@ -3,8 +3,9 @@
  * once more, and sleep with a time limit.
  *
  * A look costs some 10 ns, a sleep some 20 to 50 µs, so polling pays while the other side is busy with our work; on a
- * machine that lacks a free processor it only delays the other side. The number of looks therefore follows what the
- * last waits needed: twice that, nothing once polls keep failing, and a full poll now and then to find out again.
+ * machine that lacks a free processor it only delays the other side. The number of looks therefore halves with every
+ * poll that fails, down to none, grows to twice what a poll that succeeds needed, and now and then a full poll finds
+ * out again.
  */
 
 import type { Bell } from './bell.ts';
@@ -59,8 +60,7 @@ export class Waiter {
     const limit = retry ? this.#pollsMax : this.#polls;
     for (let looks = 0; looks < limit; looks += 1) {
       if (target.ready()) {
-        this.#failures = 0;
-        this.#polls = Math.min(this.#pollsMax, Math.max(POLLS_MIN, 2 * looks));
+        if (this.#failures > 0 || 2 * looks > this.#polls) this.#grow(2 * looks);
         return true;
       }
       if (pause !== undefined && (looks & 15) === 15) pause();
@@ -68,6 +68,11 @@ export class Waiter {
     this.#failures += 1;
     this.#polls >>>= 1;
     return target.ready();
+  }
+
+  #grow(polls: number): void {
+    this.#failures = 0;
+    this.#polls = Math.min(this.#pollsMax, Math.max(POLLS_MIN, polls));
   }
 
   /** Waits until `target` is ready, sleeping for at most `timeoutMs` once polling has failed. False if it is not. */

@@ -1,0 +1,202 @@
+/**
+ * The device's side of a packed virtqueue: section "Packed Virtqueues".
+ *
+ * The same rules hold as for split queues: each field of the driver is read once, and every walk is bounded.
+ */
+
+import { DescriptorFlag, PackedDescriptor, PackedFlag } from '@viommu/common';
+import type { Chain } from './chain.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import { armEvent, locatePackedQueue, suppressEvent, wantsNotification } from './packed-layout.ts';
+import { type DeviceQueue, Popped, type QueueFeatures } from './queue.ts';
+import type { DeviceQueueOptions } from './split-device-queue.ts';
+
+const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
+const { AVAIL, USED } = PackedFlag;
+const SLOT_BYTES = PackedDescriptor.size;
+const LOW = PackedDescriptor.offset.addr;
+const HIGH = LOW + 4;
+const LENGTH = PackedDescriptor.offset.len;
+const ID = PackedDescriptor.offset.id;
+const FLAGS = PackedDescriptor.offset.flags;
+
+/** One packed queue, as the device works it. */
+export class PackedDeviceQueue implements DeviceQueue {
+  readonly size: number;
+  fault: string | undefined = undefined;
+
+  readonly #memory: GuestMemory;
+  readonly #features: QueueFeatures;
+  readonly #ring: number;
+  readonly #driverEvent: number;
+  readonly #deviceEvent: number;
+  /** The slot where the next chain becomes available, and the wrap counter of that lap. */
+  #next = 0;
+  #wrap = true;
+  /** The slot where the next used descriptor goes, and the wrap counter of that lap. */
+  #nextUsed = 0;
+  #usedWrap = true;
+  /** Slots of chains that were taken and not yet used. */
+  #inFlight = 0;
+  /** Slots pushed since the last publish; the flags of the first of them are held back. */
+  #pushed = 0;
+  #heldAt = 0;
+  #heldFlags = 0;
+  #armed = true;
+
+  /** @throws {IommuError} `EINVAL` or `EFAULT` for a layout that cannot be used. */
+  constructor({ memory, layout, features }: DeviceQueueOptions) {
+    const at = locatePackedQueue(memory, layout);
+    this.#ring = at.ring;
+    this.#driverEvent = at.driverEvent;
+    this.#deviceEvent = at.deviceEvent;
+    this.#memory = memory;
+    this.#features = features;
+    this.size = layout.size;
+  }
+
+  ready(): boolean {
+    return this.fault !== undefined || this.#isAvailable(this.#loadFlags());
+  }
+
+  pop(chain: Chain): Popped {
+    if (this.fault !== undefined) return Popped.BROKEN;
+    const flags = this.#loadFlags();
+    if (!this.#isAvailable(flags)) return Popped.EMPTY;
+    const popped = this.#walk(flags, chain);
+    if (popped !== Popped.CHAIN) return popped;
+    this.#inFlight += chain.slots;
+    if (this.#inFlight > this.size) return this.#break('more descriptors than the ring has');
+    this.#next += chain.slots;
+    if (this.#next >= this.size) {
+      this.#next -= this.size;
+      this.#wrap = !this.#wrap;
+    }
+    return Popped.CHAIN;
+  }
+
+  push(chain: Chain, writtenBytes: number): void {
+    const memory = this.#memory;
+    const at = this.#ring + this.#nextUsed * SLOT_BYTES;
+    memory.setUint16(at + ID, chain.id);
+    memory.setUint32(at + LENGTH, writtenBytes);
+    const flags = (this.#usedWrap ? AVAIL | USED : 0) | (writtenBytes > 0 ? WRITE : 0);
+    if (this.#pushed === 0) {
+      this.#heldAt = at + FLAGS;
+      this.#heldFlags = flags;
+    } else {
+      // The driver takes used descriptors in ring order, so the first one hides this one until it is published.
+      memory.setUint16(at + FLAGS, flags);
+    }
+    this.#pushed += chain.slots;
+    this.#inFlight -= chain.slots;
+    this.#nextUsed += chain.slots;
+    if (this.#nextUsed >= this.size) {
+      this.#nextUsed -= this.size;
+      this.#usedWrap = !this.#usedWrap;
+    }
+  }
+
+  publish(): boolean {
+    const count = this.#pushed;
+    if (count === 0) return false;
+    // Pairs with the driver's load of these flags: all pushed descriptors and written buffers are visible after that.
+    this.#memory.storeUint16(this.#heldAt, this.#heldFlags);
+    this.#pushed = 0;
+    return wantsNotification(
+      this.#memory,
+      this.#driverEvent,
+      this.#features.eventIndex,
+      this.size,
+      this.#nextUsed,
+      this.#usedWrap,
+      count,
+    );
+  }
+
+  armNotification(): boolean {
+    this.#armed = true;
+    armEvent(this.#memory, this.#deviceEvent, this.#features.eventIndex, this.#next, this.#wrap);
+    return !this.ready();
+  }
+
+  suppressNotification(): void {
+    if (!this.#armed) return;
+    this.#armed = false;
+    suppressEvent(this.#memory, this.#deviceEvent);
+  }
+
+  #loadFlags(): number {
+    // Pairs with the driver's store of a chain's first flags: the whole chain and its buffers are visible after this.
+    return this.#memory.loadUint16(this.#ring + this.#next * SLOT_BYTES + FLAGS);
+  }
+
+  #isAvailable(flags: number): boolean {
+    const expected = this.#wrap ? AVAIL : USED;
+    return (flags & (AVAIL | USED)) === expected;
+  }
+
+  /** From the first slot, whose flags are given, to the first without NEXT. */
+  #walk(first: number, chain: Chain): Popped {
+    const memory = this.#memory;
+    const size = this.size;
+    let flags = first;
+    let slot = this.#next;
+    let writing = false;
+    chain.begin(0);
+    for (let slots = 1; slots <= size; slots += 1) {
+      const at = this.#ring + slot * SLOT_BYTES;
+      const low = memory.getUint32(at + LOW);
+      const high = memory.getUint32(at + HIGH);
+      const length = memory.getUint32(at + LENGTH);
+      const id = memory.getUint16(at + ID);
+      if ((flags & INDIRECT) !== 0) {
+        if (!this.#features.indirect) return this.#break('an indirect table without the feature');
+        if (slots > 1 || (flags & NEXT) !== 0)
+          return this.#break('an indirect table in a list with other descriptors');
+        chain.id = id;
+        return this.#walkTable(memory.locate(low, high, length), length, chain);
+      }
+      const writable = (flags & WRITE) !== 0;
+      if (writing && !writable) return this.#break('a readable buffer behind a writable one');
+      writing = writable;
+      if (length !== 0) chain.append(memory.locate(low, high, length), length, writable);
+      if ((flags & NEXT) === 0) {
+        chain.id = id;
+        chain.slots = slots;
+        return Popped.CHAIN;
+      }
+      slot = slot + 1 === size ? 0 : slot + 1;
+      flags = memory.getUint16(this.#ring + slot * SLOT_BYTES + FLAGS);
+    }
+    return this.#break('a chain longer than the queue');
+  }
+
+  /** An indirect table: its descriptors in a row, of whose flags only WRITE has a meaning. */
+  #walkTable(table: number, bytes: number, chain: Chain): Popped {
+    if (bytes === 0 || bytes % SLOT_BYTES !== 0)
+      return this.#break('an indirect table that is not a whole number of descriptors');
+    if (table < 0) return this.#break('an indirect table outside memory');
+    if (bytes > this.size * SLOT_BYTES) return this.#break('a chain longer than the queue');
+    const memory = this.#memory;
+    let writing = false;
+    for (let at = table; at < table + bytes; at += SLOT_BYTES) {
+      const low = memory.getUint32(at + LOW);
+      const high = memory.getUint32(at + HIGH);
+      const length = memory.getUint32(at + LENGTH);
+      const flags = memory.getUint16(at + FLAGS);
+      if ((flags & INDIRECT) !== 0) return this.#break('an indirect table inside another');
+      const writable = (flags & WRITE) !== 0;
+      if (writing && !writable) return this.#break('a readable buffer behind a writable one');
+      writing = writable;
+      if (length !== 0) chain.append(memory.locate(low, high, length), length, writable);
+    }
+    chain.slots = 1;
+    return Popped.CHAIN;
+  }
+
+  #break(fault: string): Popped {
+    this.fault = fault;
+    return Popped.BROKEN;
+  }
+}

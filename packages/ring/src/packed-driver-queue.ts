@@ -1,0 +1,252 @@
+/**
+ * The driver's side of a packed virtqueue: section "Packed Virtqueues".
+ *
+ * The device may write anything into the ring. The driver keeps what it needs in its own memory, by buffer id, and
+ * reads from the ring only the flags, id and length of the next used descriptor, once each.
+ */
+
+import { Descriptor, DescriptorFlag, PackedDescriptor, PackedFlag, assert } from '@viommu/common';
+import type { BufferList } from './buffer-list.ts';
+import { IndirectTables } from './descriptor-table.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import {
+  armEvent,
+  locatePackedQueue,
+  packedQueueBytes,
+  suppressEvent,
+  wantsNotification,
+} from './packed-layout.ts';
+import { clearArea } from './queue-area.ts';
+import { type DriverQueue, type QueueFeatures, Taken } from './queue.ts';
+import type { DriverQueueOptions } from './split-driver-queue.ts';
+
+const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
+const { AVAIL, USED } = PackedFlag;
+const { addr, len, id: bufferId, flags: slotFlags } = PackedDescriptor.offset;
+const SLOT_BYTES = PackedDescriptor.size;
+const FREE = -1;
+
+/** One packed queue, as the driver works it. */
+export class PackedDriverQueue implements DriverQueue {
+  readonly size: number;
+  fault: string | undefined = undefined;
+  takenBytes = 0;
+  inFlight = 0;
+
+  readonly #memory: GuestMemory;
+  readonly #features: QueueFeatures;
+  readonly #ring: number;
+  readonly #driverEvent: number;
+  readonly #deviceEvent: number;
+  readonly #indirect: IndirectTables | undefined;
+
+  /** By buffer id: the caller's token, or FREE. */
+  readonly #tokens: Int32Array;
+  /** By buffer id: the number of its list. */
+  readonly #numbers: Uint16Array;
+  /** By buffer id: slots of the ring that its list occupies. */
+  readonly #slots: Uint16Array;
+  /** Free buffer ids, first freed first taken, so that an indirect table comes back to the buffers it had. */
+  readonly #freeIds: Uint16Array;
+  #freeFirst = 0;
+  /** Free slots of the ring. */
+  #freeSlots: number;
+
+  /** The slot where the next list goes, and the wrap counter of that lap. */
+  #next = 0;
+  #wrap = true;
+  /** The slot of the next used descriptor, and the wrap counter of that lap. */
+  #nextUsed = 0;
+  #usedWrap = true;
+  /** Lists added and lists published so far, modulo 2^16. */
+  #addedLists = 0;
+  #publishedLists = 0;
+  /** Slots added since the last publish; the flags of the first of them are held back. */
+  #addedSlots = 0;
+  #heldAt = 0;
+  #heldFlags = 0;
+  #armed = true;
+
+  /**
+   * Takes the memory of the layout and clears it.
+   *
+   * @throws {IommuError} `EINVAL` or `EFAULT` for a layout that cannot be used.
+   */
+  constructor({ memory, layout, features, indirect }: DriverQueueOptions) {
+    const { size } = layout;
+    const at = locatePackedQueue(memory, layout);
+    this.#ring = at.ring;
+    this.#driverEvent = at.driverEvent;
+    this.#deviceEvent = at.deviceEvent;
+    this.#memory = memory;
+    this.#features = features;
+    this.size = size;
+    if (features.indirect && indirect !== undefined)
+      this.#indirect = new IndirectTables(memory, indirect, size);
+    this.#tokens = new Int32Array(size).fill(FREE);
+    this.#numbers = new Uint16Array(size);
+    this.#slots = new Uint16Array(size);
+    this.#freeIds = Uint16Array.from({ length: size }, (_, id) => id);
+    this.#freeSlots = size;
+    const bytes = packedQueueBytes(size);
+    clearArea(memory, at.ring, bytes.descriptorArea);
+    clearArea(memory, at.driverEvent, bytes.driverArea);
+    clearArea(memory, at.deviceEvent, bytes.deviceArea);
+  }
+
+  add(buffers: BufferList, token: number): boolean {
+    const { count } = buffers;
+    assert(count > 0 && token >= 0, 'a chain has a buffer and a token that is not negative');
+    const tables = this.#indirect;
+    const indirect = tables !== undefined && count > 1 && count <= tables.buffersPerChain;
+    const slots = indirect ? 1 : count;
+    // A list takes a slot at least, so there is a free id whenever there is a free slot.
+    if (this.#freeSlots < slots) return false;
+
+    const id = this.#freeIds[this.#freeFirst]!; // Below the size.
+    this.#freeFirst = this.#freeFirst + 1 === this.size ? 0 : this.#freeFirst + 1;
+    if (indirect) {
+      const first = tables.first(id);
+      for (let index = 0; index < count; index += 1) {
+        const flags = index >= buffers.readableCount ? WRITE : 0;
+        tables.entries.set(
+          first + index,
+          buffers.low[index]!, // Below the count, as the two others.
+          buffers.high[index]!,
+          buffers.length[index]!,
+          flags << 16, // The id of an entry has no meaning.
+        );
+      }
+      this.#describe(tables.low(id), tables.high(id), count * Descriptor.size, id, INDIRECT);
+    } else {
+      for (let index = 0; index < count; index += 1) {
+        const more = index + 1 < count ? NEXT : 0;
+        const flags = more | (index >= buffers.readableCount ? WRITE : 0);
+        // Below the count.
+        this.#describe(
+          buffers.low[index]!,
+          buffers.high[index]!,
+          buffers.length[index]!,
+          id,
+          flags,
+        );
+      }
+    }
+    this.#tokens[id] = token;
+    this.#numbers[id] = this.#addedLists;
+    this.#slots[id] = slots;
+    this.#freeSlots -= slots;
+    this.#addedLists = (this.#addedLists + 1) & 0xffff;
+    this.inFlight += 1;
+    return true;
+  }
+
+  publish(): boolean {
+    const count = this.#addedSlots;
+    if (count === 0) return false;
+    // Pairs with the device's load of these flags: all added lists and their buffers are visible after that.
+    this.#memory.storeUint16(this.#heldAt, this.#heldFlags);
+    this.#addedSlots = 0;
+    this.#publishedLists = this.#addedLists;
+    return wantsNotification(
+      this.#memory,
+      this.#deviceEvent,
+      this.#features.eventIndex,
+      this.size,
+      this.#next,
+      this.#wrap,
+      count,
+    );
+  }
+
+  take(): number {
+    if (this.fault !== undefined) return Taken.BROKEN;
+    const flags = this.#loadFlags();
+    if (!this.#isUsed(flags)) return Taken.EMPTY;
+    const at = this.#ring + this.#nextUsed * SLOT_BYTES;
+    const id = this.#memory.getUint16(at + bufferId);
+    const bytes = this.#memory.getUint32(at + len);
+    if (id >= this.size) return this.#break('a used id lies outside the ring');
+    const token = this.#tokens[id]!; // Below the size.
+    if (token === FREE) return this.#break('a used id that is not in flight');
+    // How long ago the list was published; one that was only added is not yet the device's.
+    if (((this.#publishedLists - 1 - this.#numbers[id]!) & 0xffff) >= this.size)
+      return this.#break('a used id that was not available yet');
+    const slots = this.#slots[id]!; // Below the size.
+    // The length has a meaning only if the device says that it wrote.
+    this.takenBytes = (flags & WRITE) === 0 ? 0 : bytes;
+    this.#nextUsed += slots;
+    if (this.#nextUsed >= this.size) {
+      this.#nextUsed -= this.size;
+      this.#usedWrap = !this.#usedWrap;
+    }
+    this.#tokens[id] = FREE;
+    const lists = this.inFlight;
+    this.#freeIds[(this.#freeFirst + this.size - lists) % this.size] = id;
+    this.#freeSlots += slots;
+    this.inFlight = lists - 1;
+    return token;
+  }
+
+  ready(): boolean {
+    return this.fault !== undefined || this.#isUsed(this.#loadFlags());
+  }
+
+  armNotification(): boolean {
+    this.#armed = true;
+    armEvent(
+      this.#memory,
+      this.#driverEvent,
+      this.#features.eventIndex,
+      this.#nextUsed,
+      this.#usedWrap,
+    );
+    return !this.ready();
+  }
+
+  suppressNotification(): void {
+    if (!this.#armed) return;
+    this.#armed = false;
+    suppressEvent(this.#memory, this.#driverEvent);
+  }
+
+  #loadFlags(): number {
+    // Pairs with the device's store of a used descriptor's flags: its id, length and the buffers are visible after this.
+    return this.#memory.loadUint16(this.#ring + this.#nextUsed * SLOT_BYTES + slotFlags);
+  }
+
+  #isUsed(flags: number): boolean {
+    // With nothing published in flight, whatever the ring says is not an answer.
+    if (this.inFlight === ((this.#addedLists - this.#publishedLists) & 0xffff)) return false;
+    const expected = this.#usedWrap ? AVAIL | USED : 0;
+    return (flags & (AVAIL | USED)) === expected;
+  }
+
+  /** Writes the next slot. The first one after a publish gets its flags at the next publish. */
+  #describe(low: number, high: number, length: number, id: number, flags: number): void {
+    const memory = this.#memory;
+    const at = this.#ring + this.#next * SLOT_BYTES;
+    const word = flags | (this.#wrap ? AVAIL : USED);
+    memory.setUint32(at + addr, low);
+    memory.setUint32(at + addr + 4, high);
+    memory.setUint32(at + len, length);
+    memory.setUint16(at + bufferId, id);
+    if (this.#addedSlots === 0) {
+      this.#heldAt = at + slotFlags;
+      this.#heldFlags = word;
+    } else {
+      memory.setUint16(at + slotFlags, word);
+    }
+    this.#addedSlots += 1;
+    this.#next += 1;
+    if (this.#next === this.size) {
+      this.#next = 0;
+      this.#wrap = !this.#wrap;
+    }
+  }
+
+  #break(fault: string): number {
+    this.fault = fault;
+    return Taken.BROKEN;
+  }
+}
