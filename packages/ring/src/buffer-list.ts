@@ -8,7 +8,7 @@ import { type GuestPhysical, assert } from '@viommu/common';
 
 /** A reusable list of up to `capacity` buffers. */
 export class BufferList {
-  /** Guest-physical addresses, in unsigned halves. */
+  /** Guest-physical addresses, in unsigned halves, and lengths in bytes; changed by the methods alone. */
   readonly low: Uint32Array;
   readonly high: Uint32Array;
   readonly length: Uint32Array;
@@ -16,6 +16,8 @@ export class BufferList {
   count = 0;
   /** How many of them, from the first, the device reads; it writes the others. */
   readableCount = 0;
+  /** Changes with every change of the list, so that a ring knows what it has described already. */
+  revision = 0;
 
   constructor(capacity: number) {
     this.low = new Uint32Array(capacity);
@@ -26,6 +28,7 @@ export class BufferList {
   clear(): this {
     this.count = 0;
     this.readableCount = 0;
+    this.revision = (this.revision + 1) >>> 0;
     return this;
   }
 
@@ -49,5 +52,6 @@ export class BufferList {
     this.high[this.count] = Number(address >> 32n);
     this.length[this.count] = lengthBytes;
     this.count += 1;
+    this.revision = (this.revision + 1) >>> 0;
   }
 }

@@ -21,6 +21,8 @@ import type { GuestMemory } from './guest-memory.ts';
 import { type DeviceQueue, Popped, type QueueFeatures, type QueueLayout } from './queue.ts';
 import { locateSplitQueue, passesEvent } from './split-layout.ts';
 
+// Constants of this module cost nothing on the hot path; properties of imported objects are looked up each time.
+const { EMPTY, CHAIN, BROKEN } = Popped;
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
 const ENTRY_BYTES = Descriptor.size;
 const LOW = Descriptor.offset.addr;
@@ -28,6 +30,12 @@ const HIGH = LOW + 4;
 const LENGTH = Descriptor.offset.len;
 /** `flags` and, in the upper half of the same word, `next`. */
 const FLAGS_AND_NEXT = Descriptor.offset.flags;
+const AVAILABLE_INDEX = AvailableRing.offset.idx;
+const AVAILABLE_ENTRIES = AvailableRing.size;
+const AVAILABLE_ENTRY_BYTES = RING_ENTRY_SIZE;
+const USED_ELEMENTS = UsedRing.size;
+const USED_ELEMENT_BYTES = UsedElement.size;
+const { id: USED_ID, len: USED_LENGTH } = UsedElement.offset;
 
 export interface DeviceQueueOptions {
   readonly memory: GuestMemory;
@@ -78,21 +86,21 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   pop(chain: Chain): Popped {
-    if (this.fault !== undefined) return Popped.BROKEN;
+    if (this.fault !== undefined) return BROKEN;
     const next = this.#nextAvailable;
-    if (this.#seenAvailable === next && !this.#look()) return Popped.EMPTY;
+    if (this.#seenAvailable === next && !this.#look()) return EMPTY;
     // The look may have found an index that makes no sense.
-    if (this.fault !== undefined) return Popped.BROKEN;
-    const entry = this.#available + AvailableRing.size + (next & this.#mask) * RING_ENTRY_SIZE;
+    if (this.fault !== undefined) return BROKEN;
+    const entry = this.#available + AVAILABLE_ENTRIES + (next & this.#mask) * AVAILABLE_ENTRY_BYTES;
     const popped = this.#walk(this.#memory.getUint16(entry), chain);
-    if (popped === Popped.CHAIN) this.#nextAvailable = (next + 1) & 0xffff;
+    if (popped === CHAIN) this.#nextAvailable = (next + 1) & 0xffff;
     return popped;
   }
 
   push(chain: Chain, writtenBytes: number): void {
-    const element = this.#used + UsedRing.size + (this.#nextUsed & this.#mask) * UsedElement.size;
-    this.#memory.setUint32(element + UsedElement.offset.id, chain.id);
-    this.#memory.setUint32(element + UsedElement.offset.len, writtenBytes);
+    const element = this.#used + USED_ELEMENTS + (this.#nextUsed & this.#mask) * USED_ELEMENT_BYTES;
+    this.#memory.setUint32(element + USED_ID, chain.id);
+    this.#memory.setUint32(element + USED_LENGTH, writtenBytes);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
   }
 
@@ -131,7 +139,7 @@ export class SplitDeviceQueue implements DeviceQueue {
   /** Reads the available index. True if it shows something to do, be it only a fault. */
   #look(): boolean {
     // Pairs with the driver's store of the available index: descriptors and buffers are visible after this.
-    const available = this.#memory.loadUint16(this.#available + AvailableRing.offset.idx);
+    const available = this.#memory.loadUint16(this.#available + AVAILABLE_INDEX);
     const ahead = (available - this.#nextAvailable) & 0xffff;
     if (ahead === 0) return this.fault !== undefined;
     // Each chain that is taken and not yet used still holds a descriptor.
@@ -177,7 +185,7 @@ export class SplitDeviceQueue implements DeviceQueue {
       writing = writable;
       if (length !== 0) chain.append(memory.locate(low, high, length), length, writable);
       buffers += 1;
-      if ((word & NEXT) === 0) return Popped.CHAIN;
+      if ((word & NEXT) === 0) return CHAIN;
       index = word >>> 16;
       if (index >= entries) return this.#break('a next index outside its table');
     }
@@ -186,6 +194,6 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   #break(fault: string): Popped {
     this.fault = fault;
-    return Popped.BROKEN;
+    return BROKEN;
   }
 }

@@ -23,7 +23,15 @@ import { clearArea } from './queue-area.ts';
 import { type DriverQueue, type QueueFeatures, type QueueLayout, Taken } from './queue.ts';
 import { locateSplitQueue, passesEvent, splitQueueBytes } from './split-layout.ts';
 
+// Constants of this module cost nothing on the hot path; properties of imported objects are looked up each time.
+const { EMPTY, BROKEN } = Taken;
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
+const AVAILABLE_ENTRIES = AvailableRing.size;
+const AVAILABLE_ENTRY_BYTES = RING_ENTRY_SIZE;
+const USED_INDEX = UsedRing.offset.idx;
+const USED_ELEMENTS = UsedRing.size;
+const USED_ELEMENT_BYTES = UsedElement.size;
+const { id: USED_ID, len: USED_LENGTH } = UsedElement.offset;
 const FREE = -1;
 
 export interface DriverQueueOptions {
@@ -53,9 +61,15 @@ export class SplitDriverQueue implements DriverQueue {
   readonly #entries: Uint16Array;
   /** By head: the caller's token, or FREE. */
   readonly #tokens: Int32Array;
+  /** By head: the list it describes, as of which revision. */
+  readonly #lists: (BufferList | undefined)[];
+  readonly #revisions: Uint32Array;
   /** By head: its index in the available ring. */
   readonly #positions: Uint16Array;
-  /** Free descriptors, first freed first taken, so that a chain comes back to the descriptors it had. */
+  /**
+   * Free descriptors, first freed first taken. A chain gives back its descriptors in a row and takes them in a row, so
+   * that a head which is the first free one has those of its last chain behind it.
+   */
   readonly #free: Uint16Array;
   #freeFirst = 0;
   #freeCount: number;
@@ -87,6 +101,8 @@ export class SplitDriverQueue implements DriverQueue {
       this.#indirect = new IndirectTables(memory, indirect, size);
     this.#entries = new Uint16Array(size);
     this.#tokens = new Int32Array(size).fill(FREE);
+    this.#lists = Array.from({ length: size }, () => undefined);
+    this.#revisions = new Uint32Array(size);
     this.#positions = new Uint16Array(size);
     this.#free = Uint16Array.from({ length: size }, (_, index) => index);
     this.#freeCount = size;
@@ -104,29 +120,28 @@ export class SplitDriverQueue implements DriverQueue {
     assert(count > 0 && token >= 0, 'a chain has a buffer and a token that is not negative');
     const tables = this.#indirect;
     const indirect = tables !== undefined && count > 1 && count <= tables.buffersPerChain;
-    if (this.#freeCount < (indirect ? 1 : count)) return false;
+    const slots = indirect ? 1 : count;
+    if (this.#freeCount < slots) return false;
 
-    const head = this.#takeFree();
-    if (indirect) {
-      const first = tables.first(head);
-      for (let index = 0; index < count; index += 1)
-        describe(tables.entries, first + index, buffers, index, index + 1);
-      const bytes = count * Descriptor.size;
-      this.#table.set(head, tables.low(head), tables.high(head), bytes, INDIRECT);
-    } else {
-      let index = head;
-      for (let buffer = 0; buffer < count; buffer += 1) {
-        const next = buffer + 1 < count ? this.#takeFree() : 0;
-        describe(this.#table, index, buffers, buffer, next);
-        index = next;
-      }
+    const head = this.#free[this.#freeFirst]!; // Below the size.
+    // A list that comes back to the head it had, unchanged, is described there already.
+    if (this.#lists[head] !== buffers || this.#revisions[head] !== buffers.revision) {
+      if (indirect) this.#describeTable(head, buffers, tables);
+      else this.#describeChain(head, buffers);
+      this.#lists[head] = buffers;
+      this.#revisions[head] = buffers.revision;
     }
+    this.#freeFirst = (this.#freeFirst + slots) & this.#mask;
+    this.#freeCount -= slots;
 
     const position = this.#nextAvailable;
     const slot = position & this.#mask;
     if (this.#entries[slot] !== head) {
       this.#entries[slot] = head;
-      this.#memory.setUint16(this.#available + AvailableRing.size + slot * RING_ENTRY_SIZE, head);
+      this.#memory.setUint16(
+        this.#available + AVAILABLE_ENTRIES + slot * AVAILABLE_ENTRY_BYTES,
+        head,
+      );
     }
     this.#tokens[head] = token;
     this.#positions[head] = position;
@@ -149,14 +164,14 @@ export class SplitDriverQueue implements DriverQueue {
   }
 
   take(): number {
-    if (this.fault !== undefined) return Taken.BROKEN;
+    if (this.fault !== undefined) return BROKEN;
     const next = this.#nextUsed;
-    if (this.#seenUsed === next && !this.#look()) return Taken.EMPTY;
+    if (this.#seenUsed === next && !this.#look()) return EMPTY;
     // The look may have found an index that makes no sense.
-    if (this.fault !== undefined) return Taken.BROKEN;
-    const element = this.#used + UsedRing.size + (next & this.#mask) * UsedElement.size;
-    const head = this.#memory.getUint32(element + UsedElement.offset.id);
-    this.takenBytes = this.#memory.getUint32(element + UsedElement.offset.len);
+    if (this.fault !== undefined) return BROKEN;
+    const element = this.#used + USED_ELEMENTS + (next & this.#mask) * USED_ELEMENT_BYTES;
+    const head = this.#memory.getUint32(element + USED_ID);
+    this.takenBytes = this.#memory.getUint32(element + USED_LENGTH);
     if (head >= this.size) return this.#break('a used id lies outside the descriptor table');
     const token = this.#tokens[head]!; // Below the size.
     if (token === FREE) return this.#break('a used id that is no head in flight');
@@ -197,7 +212,7 @@ export class SplitDriverQueue implements DriverQueue {
   /** Reads the used index. True if it shows something to do, be it only a fault. */
   #look(): boolean {
     // Pairs with the device's store of the used index: elements and written buffers are visible after this.
-    const used = this.#memory.loadUint16(this.#used + UsedRing.offset.idx);
+    const used = this.#memory.loadUint16(this.#used + USED_INDEX);
     const ahead = (used - this.#nextUsed) & 0xffff;
     if (ahead === 0) return this.fault !== undefined;
     if (ahead > ((this.#publishedAvailable - this.#nextUsed) & 0xffff))
@@ -206,11 +221,24 @@ export class SplitDriverQueue implements DriverQueue {
     return true;
   }
 
-  #takeFree(): number {
-    const index = this.#free[this.#freeFirst]!; // Below the size.
-    this.#freeFirst = (this.#freeFirst + 1) & this.#mask;
-    this.#freeCount -= 1;
-    return index;
+  /** Describes a chain in the descriptors that are free next, of which `head` is the first. */
+  #describeChain(head: number, buffers: BufferList): void {
+    let index = head;
+    for (let buffer = 0; buffer < buffers.count; buffer += 1) {
+      const next = this.#free[(this.#freeFirst + buffer + 1) & this.#mask]!; // Below the size.
+      describe(this.#table, index, buffers, buffer, next);
+      this.#lists[index] = undefined; // As a head it has to be described anew.
+      index = next;
+    }
+  }
+
+  /** Describes a chain in the indirect table of `head`. */
+  #describeTable(head: number, buffers: BufferList, tables: IndirectTables): void {
+    const { count } = buffers;
+    const first = tables.first(head);
+    for (let buffer = 0; buffer < count; buffer += 1)
+      describe(tables.entries, first + buffer, buffers, buffer, buffer + 1);
+    this.#table.set(head, tables.low(head), tables.high(head), count * Descriptor.size, INDIRECT);
   }
 
   /** Gives the descriptors of a chain back, as our own copy links them. */
@@ -227,7 +255,7 @@ export class SplitDriverQueue implements DriverQueue {
 
   #break(fault: string): number {
     this.fault = fault;
-    return Taken.BROKEN;
+    return BROKEN;
   }
 }
 
