@@ -68,7 +68,7 @@ export function annotateRequest(bytes: Uint8Array): string[] {
 /** The properties that a PROBE returned: `probe_size` bytes, without the tail. */
 export function annotateProperties(bytes: Uint8Array): string[] {
   const lines: string[] = [];
-  const view = new DataView(bytes.slice().buffer);
+  const view = new DataView(new Uint8Array(bytes).buffer);
   let at = 0;
   while (at + ProbeProperty.size <= view.byteLength) {
     const { type, length } = ProbeProperty.read(view, at);
