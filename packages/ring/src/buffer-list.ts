@@ -16,6 +16,8 @@ export class BufferList {
   count = 0;
   /** How many of them, from the first, the device reads; it writes the others. */
   readableCount = 0;
+  /** Bytes in the writable buffers. */
+  writableBytes = 0;
   /** Changes with every change of the list, so that a ring knows what it has described already. */
   revision = 0;
 
@@ -28,6 +30,7 @@ export class BufferList {
   clear(): this {
     this.count = 0;
     this.readableCount = 0;
+    this.writableBytes = 0;
     this.revision = (this.revision + 1) >>> 0;
     return this;
   }
@@ -43,6 +46,7 @@ export class BufferList {
   /** Adds a buffer that the device writes. */
   addWritable(address: GuestPhysical, lengthBytes: number): this {
     this.#add(address, lengthBytes);
+    this.writableBytes += lengthBytes;
     return this;
   }
 

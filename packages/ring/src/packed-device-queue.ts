@@ -8,8 +8,7 @@ import { DescriptorFlag, PackedDescriptor, PackedFlag } from '@viommu/common';
 import type { Chain } from './chain.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { armEvent, locatePackedQueue, suppressEvent, wantsNotification } from './packed-layout.ts';
-import { type DeviceQueue, Popped, type QueueFeatures } from './queue.ts';
-import type { DeviceQueueOptions } from './split-device-queue.ts';
+import { type DeviceQueue, type DeviceQueueOptions, Popped, type QueueFeatures } from './queue.ts';
 
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
 const { AVAIL, USED } = PackedFlag;
@@ -27,6 +26,7 @@ export class PackedDeviceQueue implements DeviceQueue {
 
   readonly #memory: GuestMemory;
   readonly #features: QueueFeatures;
+  readonly #batchUsed: boolean;
   readonly #ring: number;
   readonly #driverEvent: number;
   readonly #deviceEvent: number;
@@ -45,13 +45,14 @@ export class PackedDeviceQueue implements DeviceQueue {
   #armed = true;
 
   /** @throws {IommuError} `EINVAL` or `EFAULT` for a layout that cannot be used. */
-  constructor({ memory, layout, features }: DeviceQueueOptions) {
+  constructor({ memory, layout, features, batchUsed = false }: DeviceQueueOptions) {
     const at = locatePackedQueue(memory, layout);
     this.#ring = at.ring;
     this.#driverEvent = at.driverEvent;
     this.#deviceEvent = at.deviceEvent;
     this.#memory = memory;
     this.#features = features;
+    this.#batchUsed = batchUsed && features.inOrder === true;
     this.size = layout.size;
   }
 
@@ -77,13 +78,17 @@ export class PackedDeviceQueue implements DeviceQueue {
 
   push(chain: Chain, writtenBytes: number): void {
     const memory = this.#memory;
-    const at = this.#ring + this.#nextUsed * SLOT_BYTES;
+    // A batch has one descriptor, in the slot of its first list and with the id, length and flags of its last.
+    const first = this.#pushed === 0;
+    const at = first || !this.#batchUsed ? this.#ring + this.#nextUsed * SLOT_BYTES : this.#heldAt;
+    const flags = (this.#usedWrap ? AVAIL | USED : 0) | (writtenBytes > 0 ? WRITE : 0);
     memory.setUint16(at + ID, chain.id);
     memory.setUint32(at + LENGTH, writtenBytes);
-    const flags = (this.#usedWrap ? AVAIL | USED : 0) | (writtenBytes > 0 ? WRITE : 0);
-    if (this.#pushed === 0) {
-      this.#heldAt = at + FLAGS;
+    if (first) {
+      this.#heldAt = at;
       this.#heldFlags = flags;
+    } else if (this.#batchUsed) {
+      this.#heldFlags = (this.#heldFlags & (AVAIL | USED)) | (flags & WRITE);
     } else {
       // The driver takes used descriptors in ring order, so the first one hides this one until it is published.
       memory.setUint16(at + FLAGS, flags);
@@ -101,7 +106,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     const count = this.#pushed;
     if (count === 0) return false;
     // Pairs with the driver's load of these flags: all pushed descriptors and written buffers are visible after that.
-    this.#memory.storeUint16(this.#heldAt, this.#heldFlags);
+    this.#memory.storeUint16(this.#heldAt + FLAGS, this.#heldFlags);
     this.#pushed = 0;
     return wantsNotification(
       this.#memory,

@@ -5,7 +5,14 @@
  * reads from the ring only the flags, id and length of the next used descriptor, once each.
  */
 
-import { Descriptor, DescriptorFlag, PackedDescriptor, PackedFlag, assert } from '@viommu/common';
+import {
+  Descriptor,
+  DescriptorFlag,
+  EVENT_WRAP,
+  PackedDescriptor,
+  PackedFlag,
+  assert,
+} from '@viommu/common';
 import type { BufferList } from './buffer-list.ts';
 import { IndirectTables } from './descriptor-table.ts';
 import type { GuestMemory } from './guest-memory.ts';
@@ -17,14 +24,14 @@ import {
   wantsNotification,
 } from './packed-layout.ts';
 import { clearArea } from './queue-area.ts';
-import { type DriverQueue, type QueueFeatures, Taken } from './queue.ts';
-import type { DriverQueueOptions } from './split-driver-queue.ts';
+import { type DriverQueue, type DriverQueueOptions, type QueueFeatures, Taken } from './queue.ts';
 
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
 const { AVAIL, USED } = PackedFlag;
 const { addr, len, id: bufferId, flags: slotFlags } = PackedDescriptor.offset;
 const SLOT_BYTES = PackedDescriptor.size;
 const FREE = -1;
+const NONE = -1;
 
 /** One packed queue, as the driver works it. */
 export class PackedDriverQueue implements DriverQueue {
@@ -35,6 +42,7 @@ export class PackedDriverQueue implements DriverQueue {
 
   readonly #memory: GuestMemory;
   readonly #features: QueueFeatures;
+  readonly #inOrder: boolean;
   readonly #ring: number;
   readonly #driverEvent: number;
   readonly #deviceEvent: number;
@@ -44,6 +52,8 @@ export class PackedDriverQueue implements DriverQueue {
   readonly #tokens: Int32Array;
   /** By buffer id: the number of its list. */
   readonly #numbers: Uint16Array;
+  /** By buffer id: bytes in the writable buffers. */
+  readonly #writable: Uint32Array;
   /** By buffer id: slots of the ring that its list occupies. */
   readonly #slots: Uint16Array;
   /** Free buffer ids, first freed first taken, so that an indirect table comes back to the buffers it had. */
@@ -66,6 +76,9 @@ export class PackedDriverQueue implements DriverQueue {
   #heldAt = 0;
   #heldFlags = 0;
   #armed = true;
+  /** The length in the used descriptor read last, and the id it names while a batch is being taken. */
+  #usedBytes = 0;
+  #batchLast = NONE;
 
   /**
    * Takes the memory of the layout and clears it.
@@ -80,11 +93,13 @@ export class PackedDriverQueue implements DriverQueue {
     this.#deviceEvent = at.deviceEvent;
     this.#memory = memory;
     this.#features = features;
+    this.#inOrder = features.inOrder ?? false;
     this.size = size;
     if (features.indirect && indirect !== undefined)
       this.#indirect = new IndirectTables(memory, indirect, size);
     this.#tokens = new Int32Array(size).fill(FREE);
     this.#numbers = new Uint16Array(size);
+    this.#writable = new Uint32Array(size);
     this.#slots = new Uint16Array(size);
     this.#freeIds = Uint16Array.from({ length: size }, (_, id) => id);
     this.#freeSlots = size;
@@ -92,6 +107,10 @@ export class PackedDriverQueue implements DriverQueue {
     clearArea(memory, at.ring, bytes.descriptorArea);
     clearArea(memory, at.driverEvent, bytes.driverArea);
     clearArea(memory, at.deviceEvent, bytes.deviceArea);
+  }
+
+  get position(): number {
+    return this.#next | (this.#wrap ? EVENT_WRAP : 0);
   }
 
   add(buffers: BufferList, token: number): boolean {
@@ -134,6 +153,7 @@ export class PackedDriverQueue implements DriverQueue {
     }
     this.#tokens[id] = token;
     this.#numbers[id] = this.#addedLists;
+    this.#writable[id] = buffers.writableBytes;
     this.#slots[id] = slots;
     this.#freeSlots -= slots;
     this.#addedLists = (this.#addedLists + 1) & 0xffff;
@@ -161,35 +181,49 @@ export class PackedDriverQueue implements DriverQueue {
 
   take(): number {
     if (this.fault !== undefined) return Taken.BROKEN;
-    const flags = this.#loadFlags();
-    if (!this.#isUsed(flags)) return Taken.EMPTY;
-    const at = this.#ring + this.#nextUsed * SLOT_BYTES;
-    const id = this.#memory.getUint16(at + bufferId);
-    const bytes = this.#memory.getUint32(at + len);
-    if (id >= this.size) return this.#break('a used id lies outside the ring');
+    let id = this.#batchLast;
+    if (id === NONE) {
+      const flags = this.#loadFlags();
+      if (!this.#isUsed(flags)) return Taken.EMPTY;
+      const at = this.#ring + this.#nextUsed * SLOT_BYTES;
+      id = this.#memory.getUint16(at + bufferId);
+      const bytes = this.#memory.getUint32(at + len);
+      // The length has a meaning only if the device says that it wrote.
+      this.#usedBytes = (flags & WRITE) === 0 ? 0 : bytes;
+      if (id >= this.size) return this.#break('a used id lies outside the ring');
+      if (this.#tokens[id] === FREE) return this.#break('a used id that is not in flight');
+      // How long ago the list was published; one that was only added is not yet the device's.
+      if (((this.#publishedLists - 1 - this.#numbers[id]!) & 0xffff) >= this.size)
+        return this.#break('a used id that was not available yet');
+    }
+    this.takenBytes = this.#usedBytes;
+    if (this.#inOrder) {
+      // The descriptor may stand for a batch: then it names the last of the lists that became available from here on.
+      // Ids come back in the order in which they were given out, so the oldest is the first behind the free ones.
+      const first = this.#freeIds[this.#oldestId()]!; // Below the size.
+      const last = first === id;
+      this.#batchLast = last ? NONE : id;
+      if (!last) {
+        id = first;
+        this.takenBytes = this.#writable[id]!; // Below the size.
+      }
+    }
     const token = this.#tokens[id]!; // Below the size.
-    if (token === FREE) return this.#break('a used id that is not in flight');
-    // How long ago the list was published; one that was only added is not yet the device's.
-    if (((this.#publishedLists - 1 - this.#numbers[id]!) & 0xffff) >= this.size)
-      return this.#break('a used id that was not available yet');
     const slots = this.#slots[id]!; // Below the size.
-    // The length has a meaning only if the device says that it wrote.
-    this.takenBytes = (flags & WRITE) === 0 ? 0 : bytes;
     this.#nextUsed += slots;
     if (this.#nextUsed >= this.size) {
       this.#nextUsed -= this.size;
       this.#usedWrap = !this.#usedWrap;
     }
     this.#tokens[id] = FREE;
-    const lists = this.inFlight;
-    this.#freeIds[(this.#freeFirst + this.size - lists) % this.size] = id;
+    this.#freeIds[this.#oldestId()] = id;
     this.#freeSlots += slots;
-    this.inFlight = lists - 1;
+    this.inFlight -= 1;
     return token;
   }
 
   ready(): boolean {
-    return this.fault !== undefined || this.#isUsed(this.#loadFlags());
+    return this.fault !== undefined || this.#batchLast !== NONE || this.#isUsed(this.#loadFlags());
   }
 
   armNotification(): boolean {
@@ -208,6 +242,12 @@ export class PackedDriverQueue implements DriverQueue {
     if (!this.#armed) return;
     this.#armed = false;
     suppressEvent(this.#memory, this.#driverEvent);
+  }
+
+  /** Where the id that is freed next goes: behind the free ones. There the oldest id in flight was taken from. */
+  #oldestId(): number {
+    const index = this.#freeFirst + this.size - this.inFlight;
+    return index >= this.size ? index - this.size : index;
   }
 
   #loadFlags(): number {

@@ -4,9 +4,11 @@
  * Neither side waits, notifies or reads a clock. They say when a notification is due, and a shell sends it.
  */
 
-import type { GuestPhysical } from '@viommu/common';
+import { type GuestPhysical, VirtioFeature, hasFeature } from '@viommu/common';
 import type { BufferList } from './buffer-list.ts';
 import type { Chain } from './chain.ts';
+import type { IndirectTablesOptions } from './descriptor-table.ts';
+import type { GuestMemory } from './guest-memory.ts';
 
 /** Where a queue lies and how large it is, as the driver programs it into the transport. */
 export interface QueueLayout {
@@ -33,6 +35,20 @@ export interface QueueFeatures {
   readonly indirect: boolean;
   /** VIRTIO_F_EVENT_IDX. */
   readonly eventIndex: boolean;
+  /** VIRTIO_F_IN_ORDER: the device uses chains in the order in which they became available. Absent is off. */
+  readonly inOrder?: boolean;
+  /** VIRTIO_F_RING_PACKED: which of the formats a queue has. Absent is off. */
+  readonly packed?: boolean;
+}
+
+/** The queue's share of the negotiated feature bits. */
+export function queueFeatures(negotiated: bigint): Required<QueueFeatures> {
+  return {
+    indirect: hasFeature(negotiated, VirtioFeature.INDIRECT_DESC),
+    eventIndex: hasFeature(negotiated, VirtioFeature.EVENT_IDX),
+    inOrder: hasFeature(negotiated, VirtioFeature.IN_ORDER),
+    packed: hasFeature(negotiated, VirtioFeature.RING_PACKED),
+  };
 }
 
 /** What {@link DeviceQueue.pop} found. */
@@ -46,6 +62,24 @@ export const Popped = {
 } as const;
 
 export type Popped = (typeof Popped)[keyof typeof Popped];
+
+/** What the device's side of a queue is made of. */
+export interface DeviceQueueOptions {
+  readonly memory: GuestMemory;
+  readonly layout: QueueLayout;
+  readonly features: QueueFeatures;
+  /** With IN_ORDER: one used entry stands for all chains pushed between two publishes. */
+  readonly batchUsed?: boolean;
+}
+
+/** What the driver's side of a queue is made of. */
+export interface DriverQueueOptions {
+  readonly memory: GuestMemory;
+  readonly layout: QueueLayout;
+  readonly features: QueueFeatures;
+  /** Used if the feature is on; without it all chains are direct. */
+  readonly indirect?: IndirectTablesOptions;
+}
 
 /** The device's side: takes available chains, gives back used ones. */
 export interface DeviceQueue {
@@ -85,11 +119,16 @@ export interface DriverQueue {
   add(buffers: BufferList, token: number): boolean;
   /** Makes all added chains visible to the device. True if the device wants to be notified. */
   publish(): boolean;
+  /**
+   * Where the next chain will become available, as NOTIFICATION_DATA carries it: the available index, or the slot and,
+   * in the highest of 16 bits, its wrap counter.
+   */
+  readonly position: number;
   /** The token of the next used chain, or a value of {@link Taken}. */
   take(): number;
   /**
    * The number of bytes that the device says it wrote into the chain taken last. As the device gave it: it may be
-   * larger than the chain.
+   * larger than the chain. A chain that an IN_ORDER batch passed over counts as fully written.
    */
   readonly takenBytes: number;
   /** True if a used chain waits, or the queue is broken; one load. */

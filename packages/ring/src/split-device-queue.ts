@@ -18,7 +18,7 @@ import {
 } from '@viommu/common';
 import type { Chain } from './chain.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { type DeviceQueue, Popped, type QueueFeatures, type QueueLayout } from './queue.ts';
+import { type DeviceQueue, type DeviceQueueOptions, Popped, type QueueFeatures } from './queue.ts';
 import { locateSplitQueue, passesEvent } from './split-layout.ts';
 
 // Constants of this module cost nothing on the hot path; properties of imported objects are looked up each time.
@@ -37,12 +37,6 @@ const USED_ELEMENTS = UsedRing.size;
 const USED_ELEMENT_BYTES = UsedElement.size;
 const { id: USED_ID, len: USED_LENGTH } = UsedElement.offset;
 
-export interface DeviceQueueOptions {
-  readonly memory: GuestMemory;
-  readonly layout: QueueLayout;
-  readonly features: QueueFeatures;
-}
-
 /** One split queue, as the device works it. */
 export class SplitDeviceQueue implements DeviceQueue {
   readonly size: number;
@@ -50,6 +44,7 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   readonly #memory: GuestMemory;
   readonly #features: QueueFeatures;
+  readonly #batchUsed: boolean;
   readonly #table: number;
   readonly #available: number;
   readonly #usedEvent: number;
@@ -68,7 +63,7 @@ export class SplitDeviceQueue implements DeviceQueue {
   #armed = true;
 
   /** @throws {IommuError} `EINVAL` or `EFAULT` for a layout that cannot be used. */
-  constructor({ memory, layout, features }: DeviceQueueOptions) {
+  constructor({ memory, layout, features, batchUsed = false }: DeviceQueueOptions) {
     const at = locateSplitQueue(memory, layout);
     this.#table = at.table;
     this.#available = at.available;
@@ -77,6 +72,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#availableEvent = at.availableEvent;
     this.#memory = memory;
     this.#features = features;
+    this.#batchUsed = batchUsed && features.inOrder === true;
     this.size = layout.size;
     this.#mask = layout.size - 1;
   }
@@ -98,7 +94,9 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   push(chain: Chain, writtenBytes: number): void {
-    const element = this.#used + USED_ELEMENTS + (this.#nextUsed & this.#mask) * USED_ELEMENT_BYTES;
+    // A batch has one element, in the slot of its first chain and with the id and length of its last.
+    const slot = this.#batchUsed ? this.#publishedUsed : this.#nextUsed;
+    const element = this.#used + USED_ELEMENTS + (slot & this.#mask) * USED_ELEMENT_BYTES;
     this.#memory.setUint32(element + USED_ID, chain.id);
     this.#memory.setUint32(element + USED_LENGTH, writtenBytes);
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;

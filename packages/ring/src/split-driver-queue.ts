@@ -17,10 +17,10 @@ import {
   assert,
 } from '@viommu/common';
 import type { BufferList } from './buffer-list.ts';
-import { DescriptorTable, IndirectTables, type IndirectTablesOptions } from './descriptor-table.ts';
+import { DescriptorTable, IndirectTables } from './descriptor-table.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { clearArea } from './queue-area.ts';
-import { type DriverQueue, type QueueFeatures, type QueueLayout, Taken } from './queue.ts';
+import { type DriverQueue, type DriverQueueOptions, type QueueFeatures, Taken } from './queue.ts';
 import { locateSplitQueue, passesEvent, splitQueueBytes } from './split-layout.ts';
 
 // Constants of this module cost nothing on the hot path; properties of imported objects are looked up each time.
@@ -33,14 +33,7 @@ const USED_ELEMENTS = UsedRing.size;
 const USED_ELEMENT_BYTES = UsedElement.size;
 const { id: USED_ID, len: USED_LENGTH } = UsedElement.offset;
 const FREE = -1;
-
-export interface DriverQueueOptions {
-  readonly memory: GuestMemory;
-  readonly layout: QueueLayout;
-  readonly features: QueueFeatures;
-  /** Used if the feature is on; without it all chains are direct. */
-  readonly indirect?: IndirectTablesOptions;
-}
+const NONE = -1;
 
 /** One split queue, as the driver works it. */
 export class SplitDriverQueue implements DriverQueue {
@@ -50,6 +43,7 @@ export class SplitDriverQueue implements DriverQueue {
 
   readonly #memory: GuestMemory;
   readonly #features: QueueFeatures;
+  readonly #inOrder: boolean;
   readonly #available: number;
   readonly #usedEvent: number;
   readonly #used: number;
@@ -79,6 +73,9 @@ export class SplitDriverQueue implements DriverQueue {
   #nextUsed = 0;
   #seenUsed = 0;
   #armed = true;
+  /** The length in the used element read last, and the head it names while a batch is being taken. */
+  #usedBytes = 0;
+  #batchLast = NONE;
 
   /**
    * Takes the memory of the layout and clears it.
@@ -94,6 +91,7 @@ export class SplitDriverQueue implements DriverQueue {
     this.#availableEvent = at.availableEvent;
     this.#memory = memory;
     this.#features = features;
+    this.#inOrder = features.inOrder ?? false;
     this.size = size;
     this.#mask = size - 1;
     this.#table = new DescriptorTable(memory, at.table, size);
@@ -113,6 +111,10 @@ export class SplitDriverQueue implements DriverQueue {
 
   get inFlight(): number {
     return (this.#nextAvailable - this.#nextUsed) & 0xffff;
+  }
+
+  get position(): number {
+    return this.#nextAvailable;
   }
 
   add(buffers: BufferList, token: number): boolean {
@@ -169,15 +171,31 @@ export class SplitDriverQueue implements DriverQueue {
     if (this.#seenUsed === next && !this.#look()) return EMPTY;
     // The look may have found an index that makes no sense.
     if (this.fault !== undefined) return BROKEN;
-    const element = this.#used + USED_ELEMENTS + (next & this.#mask) * USED_ELEMENT_BYTES;
-    const head = this.#memory.getUint32(element + USED_ID);
-    this.takenBytes = this.#memory.getUint32(element + USED_LENGTH);
-    if (head >= this.size) return this.#break('a used id lies outside the descriptor table');
+    let head = this.#batchLast;
+    if (head === NONE) {
+      const element = this.#used + USED_ELEMENTS + (next & this.#mask) * USED_ELEMENT_BYTES;
+      head = this.#memory.getUint32(element + USED_ID);
+      this.#usedBytes = this.#memory.getUint32(element + USED_LENGTH);
+      if (head >= this.size) return this.#break('a used id lies outside the descriptor table');
+      if (this.#tokens[head] === FREE) return this.#break('a used id that is no head in flight');
+      // How long ago the head was made available; a head that was only added is not yet the device's.
+      if (((this.#publishedAvailable - 1 - this.#positions[head]!) & 0xffff) >= this.size)
+        return this.#break('a used id that was not available yet');
+    }
+    this.takenBytes = this.#usedBytes;
+    if (this.#inOrder) {
+      // The element may stand for a batch: then it names the last of the heads that became available from here on.
+      const first = this.#entries[next & this.#mask]!; // Below the size.
+      const last = first === head;
+      this.#batchLast = last ? NONE : head;
+      if (!last) {
+        if (((next + 1) & 0xffff) === this.#seenUsed)
+          return this.#break('a batch that ends behind the used index');
+        head = first;
+        this.takenBytes = this.#lists[head]?.writableBytes ?? 0;
+      }
+    }
     const token = this.#tokens[head]!; // Below the size.
-    if (token === FREE) return this.#break('a used id that is no head in flight');
-    // How long ago the head was made available; a head that was only added is not yet the device's.
-    if (((this.#publishedAvailable - 1 - this.#positions[head]!) & 0xffff) >= this.size)
-      return this.#break('a used id that was not available yet');
     this.#nextUsed = (next + 1) & 0xffff;
     this.#tokens[head] = FREE;
     this.#release(head);
