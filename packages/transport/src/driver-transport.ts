@@ -28,7 +28,7 @@ export interface DriverTransport {
   /** The largest size of a queue; 0 if the device has no such queue. */
   queueSizeMax(index: number): number;
   /**
-   * Programs a queue and enables it.
+   * Programs a queue and enables it. A driver that cannot go on without the queue calls {@link fail} when this throws.
    *
    * @throws {IommuError} `ENODEV` if there is no such queue, `EBUSY` if it is enabled, `EINVAL` if it is too large,
    * `EIO` if the device refuses the layout.

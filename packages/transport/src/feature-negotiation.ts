@@ -1,0 +1,70 @@
+/** The device's side of feature negotiation: section "Feature Bits". */
+
+import { IommuError, VirtioFeature, featureMask, hasFeature } from '@viommu/common';
+
+/** Words of 32 bits that can hold an offered feature. */
+const WORDS = 2;
+
+/** What is offered over virtio-mmio neither by the standard (the first three) nor by this transport. */
+const NOT_OFFERED = [
+  VirtioFeature.SR_IOV,
+  VirtioFeature.NOTIF_CONFIG_DATA,
+  VirtioFeature.ADMIN_VQ,
+  VirtioFeature.RING_PACKED,
+  VirtioFeature.NOTIFICATION_DATA,
+  VirtioFeature.SUSPEND,
+] as const;
+
+/** The bits offered and the bits the driver has written so far. */
+export class FeatureNegotiation {
+  readonly offered: bigint;
+  readonly #words: Uint32Array = new Uint32Array(WORDS);
+  /** True if the driver set a bit in a word that offers none. */
+  #foreign = false;
+
+  /** @throws {IommuError} `EINVAL` if the offer lacks VERSION_1 or has a bit that this transport cannot honour. */
+  constructor(offered: bigint) {
+    if (BigInt.asUintN(32 * WORDS, offered) !== offered)
+      throw new IommuError('EINVAL', 'A device offers feature bits 0 to 63 only.');
+    if (!hasFeature(offered, VirtioFeature.VERSION_1))
+      throw new IommuError('EINVAL', 'A device must offer VERSION_1.');
+    for (const bit of NOT_OFFERED) {
+      if (hasFeature(offered, bit))
+        throw new IommuError(
+          'EINVAL',
+          `A device cannot offer feature bit ${bit} over virtio-mmio.`,
+        );
+    }
+    this.offered = offered;
+  }
+
+  /** The offered bits 32 * `selector` and up; 0 for words that offer none. */
+  deviceWord(selector: number): number {
+    return selector < WORDS ? wordOf(this.offered, selector) : 0;
+  }
+
+  /** The driver sets the bits it accepts in word `selector`. */
+  writeDriverWord(selector: number, value: number): void {
+    if (selector < WORDS) this.#words[selector] = value;
+    else if (value !== 0) this.#foreign = true;
+  }
+
+  /** The bits the driver wants, or `undefined` if that is no valid choice: a bit not offered, or no VERSION_1. */
+  choice(): bigint | undefined {
+    const [low = 0, high = 0] = this.#words;
+    const chosen = (BigInt(high) << 32n) | BigInt(low);
+    if (this.#foreign || (chosen & ~this.offered) !== 0n) return undefined;
+    return (chosen & featureMask(VirtioFeature.VERSION_1)) === 0n ? undefined : chosen;
+  }
+
+  /** Forgets what the driver wrote. */
+  reset(): void {
+    this.#words.fill(0);
+    this.#foreign = false;
+  }
+}
+
+/** Bits 32 * `selector` to 32 * `selector` + 31 of `features`. */
+export function wordOf(features: bigint, selector: number): number {
+  return Number(BigInt.asUintN(32, features >> BigInt(32 * selector)));
+}

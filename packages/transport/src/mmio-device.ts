@@ -1,0 +1,325 @@
+/**
+ * A virtio device behind a virtio-mmio register window, version 2: section "Virtio Over MMIO".
+ *
+ * The window shows the registers; this class holds the truth and never reads the window. Every write is acted on before
+ * it is acknowledged, resets included. What the standard forbids a driver to write has no effect, save what makes a
+ * queue unusable: that sets DEVICE_NEEDS_RESET.
+ */
+
+import {
+  DeviceStatus,
+  InterruptBit,
+  IommuError,
+  MMIO_MAGIC,
+  MMIO_VERSION,
+  MmioRegister,
+  QUEUE_SIZE_MAX,
+  VirtioFeature,
+  hasFeature,
+} from '@viommu/common';
+import type { Bell, GuestMemory } from '@viommu/ring';
+import { ConfigurationSpace } from './configuration-space.ts';
+import { statusAfterWrite } from './device-status.ts';
+import { FeatureNegotiation } from './feature-negotiation.ts';
+import { MmioQueue, QueueArea } from './mmio-queue.ts';
+import type { RegisterDevice } from './register-device.ts';
+import type { RegisterWindow } from './register-window.ts';
+import type { DevicePort, VirtioDevice } from './virtio-device.ts';
+
+const { DEVICE_NEEDS_RESET, DRIVER_OK, FAILED, FEATURES_OK } = DeviceStatus;
+
+/** `vIOM`, as a little-endian word. */
+const VENDOR_ID = 0x4d4f_4976;
+/** What SHMLen and SHMBase read for a shared memory region that is not there. */
+const ABSENT = 0xffff_ffff;
+
+export interface MmioDeviceOptions {
+  readonly window: RegisterWindow;
+  /** Rings with each interrupt. */
+  readonly interruptBell: Bell;
+  /** Where the driver's queues lie. */
+  readonly memory: GuestMemory;
+  readonly device: VirtioDevice;
+  /** What VendorID reads. */
+  readonly vendorId?: number;
+}
+
+/** The device's side of one register window. */
+export class MmioDevice implements RegisterDevice {
+  readonly #window: RegisterWindow;
+  readonly #interruptBell: Bell;
+  readonly #memory: GuestMemory;
+  readonly #device: VirtioDevice;
+  readonly #port: DevicePort;
+  readonly #negotiation: FeatureNegotiation;
+  readonly #config: ConfigurationSpace;
+  readonly #queues: readonly MmioQueue[];
+
+  #status = 0;
+  #interruptStatus = 0;
+  #deviceFeaturesSelector = 0;
+  #driverFeaturesSelector = 0;
+  #queueSelector = 0;
+  /** The negotiated features, from FEATURES_OK on. */
+  #features = 0n;
+  /** True while the device may touch its queues: from DRIVER_OK on, unless it failed or needs a reset. */
+  #live = false;
+  /** True if the configuration changed during initialisation, of which the driver hears at DRIVER_OK. */
+  #configPending = false;
+  #fault: string | undefined = undefined;
+
+  /** @throws {IommuError} `EINVAL` for a device that cannot be shown over virtio-mmio. */
+  constructor({ window, interruptBell, memory, device, vendorId = VENDOR_ID }: MmioDeviceOptions) {
+    for (const size of device.queueSizesMax) {
+      if (!Number.isInteger(size) || size < 1 || size > QUEUE_SIZE_MAX)
+        throw new IommuError('EINVAL', `A device cannot have a queue of ${size} descriptors.`);
+    }
+    if (device.deviceId === 0) throw new IommuError('EINVAL', 'Device id 0 means no device.');
+    this.#window = window;
+    this.#interruptBell = interruptBell;
+    this.#memory = memory;
+    this.#device = device;
+    this.#negotiation = new FeatureNegotiation(device.offeredFeatures);
+    this.#config = new ConfigurationSpace(window, device);
+    this.#queues = device.queueSizesMax.map((size) => new MmioQueue(size));
+    this.#port = {
+      interrupt: () => {
+        if (this.#live) this.#interrupt(InterruptBit.USED_BUFFER);
+      },
+      configChanged: () => {
+        if (this.#live) this.configChanged();
+      },
+      needsReset: (reason) => {
+        if (this.#live) this.#needReset(reason);
+      },
+    };
+    window.store(MmioRegister.MagicValue, MMIO_MAGIC);
+    window.store(MmioRegister.Version, MMIO_VERSION);
+    window.store(MmioRegister.VendorID, vendorId);
+    window.store(MmioRegister.SHMLenLow, ABSENT);
+    window.store(MmioRegister.SHMLenHigh, ABSENT);
+    window.store(MmioRegister.SHMBaseLow, ABSENT);
+    window.store(MmioRegister.SHMBaseHigh, ABSENT);
+    this.#showAll();
+    // Last: a driver that looks early finds no device.
+    window.store(MmioRegister.DeviceID, device.deviceId);
+  }
+
+  /** Why the device needs a reset, while it does. */
+  get fault(): string | undefined {
+    return this.#fault;
+  }
+
+  serve(): boolean {
+    return this.#live && this.#device.serve();
+  }
+
+  arm(): boolean {
+    return !this.#live || this.#device.arm();
+  }
+
+  suppress(): void {
+    if (this.#live) this.#device.suppress();
+  }
+
+  write(offset: number, width: number, value: number): void {
+    if (offset >= MmioRegister.Config)
+      this.#writeConfig(offset - MmioRegister.Config, width, value);
+    else if (width === 4) this.#writeControl(offset, value >>> 0);
+  }
+
+  /** The bytes of `device.config` were changed from outside, for instance by a management interface. */
+  configChanged(): void {
+    this.#config.update();
+    if (this.#live) this.#interrupt(InterruptBit.CONFIG_CHANGE);
+    else if (this.#status !== 0) this.#configPending = true;
+  }
+
+  /** What a reset of the whole machine does: a device reset, and first values for what survives one. */
+  systemReset(): void {
+    this.#reset();
+    this.#device.systemReset?.();
+    this.#config.update();
+  }
+
+  #writeConfig(offset: number, width: number, value: number): void {
+    if ((width !== 1 && width !== 2 && width !== 4) || offset % width !== 0) return;
+    if (offset + width > this.#config.size) return;
+    const field = width === 4 ? value >>> 0 : value & (width === 2 ? 0xffff : 0xff);
+    if (this.#device.writeConfig(offset, width, field)) this.#config.show();
+  }
+
+  #writeControl(offset: number, value: number): void {
+    const queue = this.#queues[this.#queueSelector];
+    switch (offset) {
+      case MmioRegister.DeviceFeaturesSel:
+        this.#deviceFeaturesSelector = value;
+        return this.#showFeatures();
+      case MmioRegister.DriverFeaturesSel:
+        this.#driverFeaturesSelector = value;
+        return;
+      case MmioRegister.DriverFeatures:
+        if ((this.#status & FEATURES_OK) === 0)
+          this.#negotiation.writeDriverWord(this.#driverFeaturesSelector, value);
+        return;
+      case MmioRegister.QueueSel:
+        this.#queueSelector = value;
+        return this.#showQueue();
+      case MmioRegister.QueueSize:
+        return queue?.setSize(value);
+      case MmioRegister.QueueDescLow:
+        return queue?.setArea(QueueArea.DESCRIPTOR_LOW, value);
+      case MmioRegister.QueueDescHigh:
+        return queue?.setArea(QueueArea.DESCRIPTOR_HIGH, value);
+      case MmioRegister.QueueDriverLow:
+        return queue?.setArea(QueueArea.DRIVER_LOW, value);
+      case MmioRegister.QueueDriverHigh:
+        return queue?.setArea(QueueArea.DRIVER_HIGH, value);
+      case MmioRegister.QueueDeviceLow:
+        return queue?.setArea(QueueArea.DEVICE_LOW, value);
+      case MmioRegister.QueueDeviceHigh:
+        return queue?.setArea(QueueArea.DEVICE_HIGH, value);
+      case MmioRegister.QueueReady:
+        return this.#writeQueueReady(queue, value);
+      case MmioRegister.QueueReset:
+        return this.#writeQueueReset(queue, value);
+      case MmioRegister.InterruptACK:
+        return this.#acknowledge(value);
+      case MmioRegister.Status:
+        return this.#writeStatus(value);
+      default:
+      // QueueNotify needs no action, since the host serves the device after every write. SHMSel selects among no
+      // regions. All others cannot be written.
+    }
+  }
+
+  #writeStatus(value: number): void {
+    if (value === 0) return this.#reset();
+    const before = this.#status;
+    let next = statusAfterWrite(before, value);
+    const added = next & ~before;
+    if ((added & FEATURES_OK) !== 0) {
+      const choice = this.#negotiation.choice();
+      if (choice !== undefined && this.#device.acceptFeatures(choice)) this.#features = choice;
+      else next &= ~FEATURES_OK;
+    }
+    this.#status = next;
+    if ((added & FAILED) !== 0) this.#halt();
+    if ((added & DRIVER_OK) !== 0) this.#start();
+    this.#window.store(MmioRegister.Status, this.#status);
+  }
+
+  #start(): void {
+    this.#live = true;
+    this.#device.start({
+      features: this.#features,
+      memory: this.#memory,
+      queues: this.#queues.map(({ queue }) => queue),
+      port: this.#port,
+    });
+    if (this.#configPending && this.#live) this.#interrupt(InterruptBit.CONFIG_CHANGE);
+    this.#configPending = false;
+  }
+
+  #reset(): void {
+    this.#live = false;
+    this.#device.reset();
+    this.#negotiation.reset();
+    for (const queue of this.#queues) queue.reset();
+    this.#status = 0;
+    this.#interruptStatus = 0;
+    this.#deviceFeaturesSelector = 0;
+    this.#driverFeaturesSelector = 0;
+    this.#queueSelector = 0;
+    this.#features = 0n;
+    this.#configPending = false;
+    this.#fault = undefined;
+    this.#config.update();
+    this.#showAll();
+  }
+
+  #writeQueueReady(queue: MmioQueue | undefined, value: number): void {
+    if (queue === undefined) return;
+    if (value === 0) this.#stopQueue(queue);
+    else if (value === 1 && queue.queue === undefined && queue.sizeValid) this.#startQueue(queue);
+    this.#showQueue();
+  }
+
+  #startQueue(queue: MmioQueue): void {
+    const settled = FEATURES_OK | FAILED | DEVICE_NEEDS_RESET;
+    if ((this.#status & settled) !== FEATURES_OK) return;
+    try {
+      const started = queue.enable(this.#memory, this.#features);
+      if (this.#live) this.#device.queueStarted(this.#queueSelector, started);
+    } catch (error) {
+      if (!(error instanceof IommuError)) throw error;
+      this.#halt();
+      this.#needReset(error.message);
+    }
+  }
+
+  #stopQueue(queue: MmioQueue): void {
+    if (queue.queue === undefined) return;
+    if (this.#live) this.#device.queueStopped(this.#queueSelector);
+    queue.disable();
+  }
+
+  #writeQueueReset(queue: MmioQueue | undefined, value: number): void {
+    if (queue === undefined || value !== 1) return;
+    if (!hasFeature(this.#features, VirtioFeature.RING_RESET)) return;
+    // Complete when this returns, so that QueueReset never reads 1.
+    this.#stopQueue(queue);
+    queue.reset();
+    this.#showQueue();
+  }
+
+  /** Takes all queues from a device at work, which does not know yet that it cannot go on. */
+  #halt(): void {
+    if (!this.#live) return;
+    this.#live = false;
+    for (const [index, { queue }] of this.#queues.entries()) {
+      if (queue !== undefined) this.#device.queueStopped(index);
+    }
+  }
+
+  #needReset(reason: string): void {
+    this.#fault = reason;
+    this.#live = false;
+    this.#status |= DEVICE_NEEDS_RESET;
+    this.#window.store(MmioRegister.Status, this.#status);
+    if ((this.#status & DRIVER_OK) !== 0) this.#interrupt(InterruptBit.CONFIG_CHANGE);
+  }
+
+  #interrupt(bit: number): void {
+    this.#interruptStatus |= bit;
+    // Before the bell: who wakes by it sees the bit.
+    this.#window.store(MmioRegister.InterruptStatus, this.#interruptStatus);
+    this.#interruptBell.ring();
+  }
+
+  #acknowledge(bits: number): void {
+    this.#interruptStatus &= ~bits;
+    this.#window.store(MmioRegister.InterruptStatus, this.#interruptStatus);
+    // The interrupt is a level: it stands until the last bit is acknowledged.
+    if (this.#interruptStatus !== 0) this.#interruptBell.ring();
+  }
+
+  #showAll(): void {
+    this.#showFeatures();
+    this.#showQueue();
+    this.#window.store(MmioRegister.InterruptStatus, this.#interruptStatus);
+    // Last: who sees status 0 sees everything else reset.
+    this.#window.store(MmioRegister.Status, this.#status);
+  }
+
+  #showFeatures(): void {
+    const word = this.#negotiation.deviceWord(this.#deviceFeaturesSelector);
+    this.#window.store(MmioRegister.DeviceFeatures, word);
+  }
+
+  #showQueue(): void {
+    const queue = this.#queues[this.#queueSelector];
+    this.#window.store(MmioRegister.QueueSizeMax, queue?.sizeMax ?? 0);
+    this.#window.store(MmioRegister.QueueReady, queue?.queue === undefined ? 0 : 1);
+  }
+}

@@ -1,0 +1,82 @@
+/** The registers of one queue: section "MMIO Device Register Layout". */
+
+import { VirtioFeature, guestPhysical, hasFeature } from '@viommu/common';
+import { type DeviceQueue, type GuestMemory, SplitDeviceQueue } from '@viommu/ring';
+
+/** The halves of the three addresses, in the order of their registers. */
+export const QueueArea = {
+  DESCRIPTOR_LOW: 0,
+  DESCRIPTOR_HIGH: 1,
+  DRIVER_LOW: 2,
+  DRIVER_HIGH: 3,
+  DEVICE_LOW: 4,
+  DEVICE_HIGH: 5,
+} as const;
+
+export type QueueArea = (typeof QueueArea)[keyof typeof QueueArea];
+
+/** One queue as the driver programs it. */
+export class MmioQueue {
+  readonly sizeMax: number;
+  /** The queue at work; `undefined` while QueueReady is 0. */
+  queue: DeviceQueue | undefined = undefined;
+  #size = 0;
+  readonly #areas: Uint32Array = new Uint32Array(6);
+
+  constructor(sizeMax: number) {
+    this.sizeMax = sizeMax;
+  }
+
+  setSize(size: number): void {
+    // A driver must not touch the layout of a queue that is ready.
+    if (this.queue === undefined) this.#size = size;
+  }
+
+  setArea(half: QueueArea, value: number): void {
+    if (this.queue === undefined) this.#areas[half] = value;
+  }
+
+  /** True if a queue of the programmed size can exist: not 0, not above the maximum, a power of two. */
+  get sizeValid(): boolean {
+    return this.#size > 0 && this.#size <= this.sizeMax && (this.#size & (this.#size - 1)) === 0;
+  }
+
+  /**
+   * Makes the queue ready, with its positions at the start.
+   *
+   * @throws {IommuError} `EINVAL` or `EFAULT` for areas that are not aligned or outside memory.
+   */
+  enable(memory: GuestMemory, features: bigint): DeviceQueue {
+    this.queue = new SplitDeviceQueue({
+      memory,
+      layout: {
+        size: this.#size,
+        descriptorArea: this.#address(QueueArea.DESCRIPTOR_LOW),
+        driverArea: this.#address(QueueArea.DRIVER_LOW),
+        deviceArea: this.#address(QueueArea.DEVICE_LOW),
+      },
+      features: {
+        indirect: hasFeature(features, VirtioFeature.INDIRECT_DESC),
+        eventIndex: hasFeature(features, VirtioFeature.EVENT_IDX),
+      },
+    });
+    return this.queue;
+  }
+
+  /** Makes the queue not ready; its layout stays programmed. */
+  disable(): void {
+    this.queue = undefined;
+  }
+
+  /** Everything to its first value. */
+  reset(): void {
+    this.queue = undefined;
+    this.#size = 0;
+    this.#areas.fill(0);
+  }
+
+  #address(low: 0 | 2 | 4): ReturnType<typeof guestPhysical> {
+    const [lowHalf = 0, highHalf = 0] = this.#areas.subarray(low, low + 2);
+    return guestPhysical((BigInt(highHalf) << 32n) | BigInt(lowHalf));
+  }
+}
