@@ -273,6 +273,14 @@ describe('a file from a stranger', () => {
     });
   });
 
+  it('with junk before its last block has the junk reported, and no more', () => {
+    const junk = new Uint8Array(5).fill(0xc1);
+    const block = forgedBlock(HEADER_BYTES + junk.length, new Uint8Array(0));
+    const { problems } = readRecords(memoryRecordFile(join(header, junk, block)));
+    expect(problems).toMatchObject([{ position: HEADER_BYTES, length: junk.length }]);
+    expect(problems).toHaveLength(1);
+  });
+
   it('cannot reach the prototype of objects', () => {
     // A record of one key, __proto__, with a record of one key, x, in it.
     const proto = [0xd4, 0x72, 0x40, 0x91, 0xa9, ...Buffer.from('__proto__')];

@@ -5,6 +5,9 @@ import {
   AvailableFlag,
   DescriptorFlag,
   DeviceStatus,
+  EVENT_OFFSET_MASK,
+  EVENT_WRAP,
+  EventMode,
   FaultFlag,
   FaultReason,
   IOMMU_DEVICE_ID,
@@ -17,6 +20,7 @@ import {
   MapFlag,
   MmioRegister,
   PROBE_TYPE_MASK,
+  PackedFlag,
   ProbeType,
   QUEUE_SIZE_MAX,
   RequestType,
@@ -114,6 +118,12 @@ describe('virtio', () => {
     expect(AvailableFlag).toEqual({ NO_INTERRUPT: 1 });
     expect(UsedFlag).toEqual({ NO_NOTIFY: 1 });
     expect(QUEUE_SIZE_MAX).toBe(1 << 15);
+  });
+
+  it('has the flags and the event modes of a packed ring', () => {
+    expect(PackedFlag).toEqual({ AVAIL: 1 << 7, USED: 1 << 15 });
+    expect(EventMode).toEqual({ ENABLE: 0, DISABLE: 1, DESCRIPTOR: 2 });
+    expect([EVENT_OFFSET_MASK, EVENT_WRAP]).toEqual([0x7fff, 1 << 15]);
   });
 
   it('has the registers of virtio-mmio version 2', () => {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { StreamParser, formatStreamEvent, streamHeader, streamVersionOf } from '@viommu/common';
 import type { StreamEvent } from '@viommu/common';
@@ -148,6 +149,21 @@ describe('version 2', () => {
       line: 4,
       reason: `kind ${line.charAt(0)} needs version 2, and the header says 1`,
     });
+  });
+});
+
+describe('the example in the description of the format', () => {
+  it('is read whole and written with the same characters', () => {
+    const text = readFileSync(new URL('../../docs/stream-format.md', import.meta.url), 'utf8');
+    const lines = /```text\n([^`]*)\n```/.exec(text)?.[1]?.split('\n') ?? [];
+    const parser = new StreamParser();
+    const written = lines.map((line) => {
+      const event = parser.line(line);
+      return event === undefined ? line : event.kind === 'error' ? event : formatStreamEvent(event);
+    });
+    expect(written).toEqual(lines);
+    expect(lines.length).toBeGreaterThan(10);
+    expect(parser.end()).toBeUndefined();
   });
 });
 
