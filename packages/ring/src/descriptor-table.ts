@@ -67,8 +67,10 @@ export interface IndirectTablesOptions {
 
 /** The indirect tables of one ring. */
 export class IndirectTables {
-  readonly buffersPerChain: number;
+  /** The most buffers of a chain that goes into a table: no chain is longer than its ring. */
+  readonly buffersMax: number;
   readonly entries: DescriptorTable;
+  readonly #entriesPerTable: number;
   readonly #low: number;
   readonly #high: number;
 
@@ -78,7 +80,8 @@ export class IndirectTables {
     { address, buffersPerChain }: IndirectTablesOptions,
     size: number,
   ) {
-    this.buffersPerChain = buffersPerChain;
+    this.buffersMax = Math.min(buffersPerChain, size);
+    this.#entriesPerTable = buffersPerChain;
     this.#low = Number(address & 0xffff_ffffn);
     this.#high = Number(address >> 32n);
     const count = size * buffersPerChain;
@@ -90,7 +93,7 @@ export class IndirectTables {
 
   /** Index in `entries` of the first descriptor of table `index`. */
   first(index: number): number {
-    return index * this.buffersPerChain;
+    return index * this.#entriesPerTable;
   }
 
   /** Low half of the guest-physical address of table `index`. */

@@ -117,7 +117,7 @@ export class PackedDriverQueue implements DriverQueue {
     const { count } = buffers;
     assert(count > 0 && token >= 0, 'a chain has a buffer and a token that is not negative');
     const tables = this.#indirect;
-    const indirect = tables !== undefined && count > 1 && count <= tables.buffersPerChain;
+    const indirect = tables !== undefined && count > 1 && count <= tables.buffersMax;
     const slots = indirect ? 1 : count;
     // A list takes a slot at least, so there is a free id whenever there is a free slot.
     if (this.#freeSlots < slots) return false;
@@ -192,9 +192,7 @@ export class PackedDriverQueue implements DriverQueue {
       this.#usedBytes = (flags & WRITE) === 0 ? 0 : bytes;
       if (id >= this.size) return this.#break('a used id lies outside the ring');
       if (this.#tokens[id] === FREE) return this.#break('a used id that is not in flight');
-      // How long ago the list was published; one that was only added is not yet the device's.
-      if (((this.#publishedLists - 1 - this.#numbers[id]!) & 0xffff) >= this.size)
-        return this.#break('a used id that was not available yet');
+      if (this.#isHeldBack(id)) return this.#break('a used id that was not available yet');
     }
     this.takenBytes = this.#usedBytes;
     if (this.#inOrder) {
@@ -242,6 +240,16 @@ export class PackedDriverQueue implements DriverQueue {
     if (!this.#armed) return;
     this.#armed = false;
     suppressEvent(this.#memory, this.#driverEvent);
+  }
+
+  /** True if the list of `id` was added and not yet published, so that the device cannot have used it. */
+  #isHeldBack(id: number): boolean {
+    // Lists added since, with this one; for a list in flight since 65536 others that may be any number.
+    const back = (this.#addedLists - this.#numbers[id]!) & 0xffff; // Below the size.
+    const added = (this.#addedLists - this.#publishedLists) & 0xffff;
+    if (back === 0 || back > added) return false;
+    const index = this.#freeFirst - back;
+    return this.#freeIds[index < 0 ? index + this.size : index] === id;
   }
 
   /** Where the id that is freed next goes: behind the free ones. There the oldest id in flight was taken from. */

@@ -121,7 +121,7 @@ export class SplitDriverQueue implements DriverQueue {
     const { count } = buffers;
     assert(count > 0 && token >= 0, 'a chain has a buffer and a token that is not negative');
     const tables = this.#indirect;
-    const indirect = tables !== undefined && count > 1 && count <= tables.buffersPerChain;
+    const indirect = tables !== undefined && count > 1 && count <= tables.buffersMax;
     const slots = indirect ? 1 : count;
     if (this.#freeCount < slots) return false;
 
@@ -178,9 +178,7 @@ export class SplitDriverQueue implements DriverQueue {
       this.#usedBytes = this.#memory.getUint32(element + USED_LENGTH);
       if (head >= this.size) return this.#break('a used id lies outside the descriptor table');
       if (this.#tokens[head] === FREE) return this.#break('a used id that is no head in flight');
-      // How long ago the head was made available; a head that was only added is not yet the device's.
-      if (((this.#publishedAvailable - 1 - this.#positions[head]!) & 0xffff) >= this.size)
-        return this.#break('a used id that was not available yet');
+      if (this.#isHeldBack(head)) return this.#break('a used id that was not available yet');
     }
     this.takenBytes = this.#usedBytes;
     if (this.#inOrder) {
@@ -237,6 +235,15 @@ export class SplitDriverQueue implements DriverQueue {
       this.#break('the device used more chains than were available');
     else this.#seenUsed = used;
     return true;
+  }
+
+  /** True if `head` was added and not yet published, so that the device cannot have used it. */
+  #isHeldBack(head: number): boolean {
+    const position = this.#positions[head]!; // Below the size.
+    const since = (position - this.#publishedAvailable) & 0xffff;
+    const added = (this.#nextAvailable - this.#publishedAvailable) & 0xffff;
+    // A head that is in flight since 65536 chains has an equal position, but no longer the entry there.
+    return since < added && this.#entries[position & this.#mask] === head;
   }
 
   /** Describes a chain in the descriptors that are free next, of which `head` is the first. */

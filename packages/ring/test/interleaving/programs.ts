@@ -1,0 +1,117 @@
+/** The two sides of a small case: requests of one byte, answered with the byte plus one. */
+
+import { guestPhysical, type GuestPhysical } from '@viommu/common';
+import {
+  BufferList,
+  Chain,
+  type DeviceQueue,
+  type DeviceQueueOptions,
+  type DriverQueue,
+  type DriverQueueOptions,
+  Popped,
+  type QueueFeatures,
+  type QueueLayout,
+  Taken,
+  Waiter,
+} from '@viommu/ring';
+import { BASE, type Program } from './explorer.ts';
+
+/** The sides of the queue under test: those of the package, or copies with a planted fault. */
+export interface QueueMakers {
+  readonly device: (options: DeviceQueueOptions) => DeviceQueue;
+  readonly driver: (options: DriverQueueOptions) => DriverQueue;
+  readonly Waiter: typeof Waiter;
+}
+
+export interface Case {
+  readonly makers: QueueMakers;
+  readonly features: QueueFeatures;
+  /** How the driver sends its two requests. */
+  readonly order: Order;
+}
+
+/** One after the other is answered; both made available at once; the second while the first is under way. */
+export type Order = 'in turn' | 'together' | 'overlapping';
+
+/** Descriptors of the ring: those of one request, or of both. */
+const sizeOf = (order: Order): number => (order === 'in turn' ? 2 : 4);
+const REQUEST_COUNT = 2;
+
+const DOORBELL = 0;
+const INTERRUPT = 1;
+const REQUESTS = 192;
+
+export const CASE_BYTES = 256;
+
+const at = (offset: number): GuestPhysical => guestPhysical(BASE + BigInt(offset));
+
+function layoutOf(size: number): QueueLayout {
+  return { size, descriptorArea: at(0), driverArea: at(96), deviceArea: at(128) };
+}
+
+export function driverProgram({ makers, features, order }: Case): Program {
+  const size = sizeOf(order);
+  const batch = order === 'in turn' ? 1 : REQUEST_COUNT;
+  return (side) => {
+    const { memory } = side;
+    const queue = side.setUp(() => makers.driver({ memory, layout: layoutOf(size), features }));
+    const doorbell = side.bell(DOORBELL);
+    const waiter = new makers.Waiter({ bell: side.bell(INTERRUPT), pollsMax: 0 });
+    queue.suppressNotification();
+    let answered = 0;
+    for (let first = 0; first < REQUEST_COUNT; first += batch) {
+      for (let token = first; token < first + batch; token += 1) {
+        const request = REQUESTS + 2 * token;
+        memory.setUint8(request, 0x10 + token);
+        const list = new BufferList(2).addReadable(at(request), 1).addWritable(at(request + 1), 1);
+        if (!queue.add(list, token)) throw new Error('the ring has no room');
+        if (order === 'overlapping' && queue.publish()) doorbell.ring();
+      }
+      if (queue.publish()) doorbell.ring();
+      for (let left = batch; left > 0;) {
+        const token = queue.take();
+        if (token === Taken.EMPTY) {
+          waiter.wait(queue, 0);
+          continue;
+        }
+        if (token === Taken.BROKEN) throw new Error(`the driver's side broke: ${queue.fault}`);
+        if (token !== answered) throw new Error(`token ${token} came instead of ${answered}`);
+        if (queue.takenBytes !== 1) throw new Error(`${queue.takenBytes} bytes instead of one`);
+        const answer = memory.getUint8(REQUESTS + 2 * token + 1);
+        if (answer !== 0x11 + token) throw new Error(`answer ${answer} for token ${token}`);
+        answered += 1;
+        left -= 1;
+      }
+    }
+    if (queue.take() !== Taken.EMPTY) throw new Error('a request was completed twice');
+  };
+}
+
+export function deviceProgram({ makers, features, order }: Case): Program {
+  const size = sizeOf(order);
+  return (side) => {
+    const { memory } = side;
+    const queue = side.setUp(() => makers.device({ memory, layout: layoutOf(size), features }));
+    const interrupt = side.bell(INTERRUPT);
+    const waiter = new makers.Waiter({ bell: side.bell(DOORBELL), pollsMax: 0 });
+    const chain = new Chain(memory, size);
+    const byte = new Uint8Array(1);
+    queue.suppressNotification();
+    for (let served = 0; served < REQUEST_COUNT;) {
+      const popped = queue.pop(chain);
+      if (popped === Popped.BROKEN) throw new Error(`the device's side broke: ${queue.fault}`);
+      if (popped === Popped.EMPTY) {
+        if (queue.publish()) interrupt.ring();
+        waiter.wait(queue, 0);
+        continue;
+      }
+      chain.read(0, byte, 0, 1);
+      if (byte[0] !== 0x10 + served) throw new Error(`request ${byte[0]} instead of ${served}`);
+      byte[0] = 0x11 + served;
+      chain.write(0, byte, 0, 1);
+      queue.push(chain, 1);
+      served += 1;
+    }
+    if (queue.publish()) interrupt.ring();
+  };
+}
