@@ -37,6 +37,8 @@ interface State {
   readonly bells: Int32Array;
   /** Values that the accesses of each side returned so far. */
   readonly logs: readonly (readonly number[])[];
+  /** The same as texts. */
+  readonly histories: readonly string[];
   readonly finished: readonly boolean[];
   readonly schedule: string;
 }
@@ -57,6 +59,7 @@ export function explore({ programs, bytes, statesMax }: ExploreOptions): Visit {
     bytes: new Uint8Array(bytes),
     bells: new Int32Array(BELLS),
     logs: programs.map(() => []),
+    histories: programs.map(() => ''),
     finished: programs.map(() => false),
     schedule: '',
   };
@@ -138,8 +141,9 @@ function advance(state: State, index: number, program: Program): State | string 
     bytes,
     bells,
     schedule,
-    logs: state.logs.map((other, at) => (at === index ? log : other)),
-    finished: state.finished.map((other, at) => (at === index ? finished : other)),
+    logs: state.logs.with(index, log),
+    histories: state.histories.with(index, `${state.histories[index]},${log.at(-1)}`),
+    finished: state.finished.with(index, finished),
   };
 }
 
@@ -203,6 +207,6 @@ function recordingBell(bells: Int32Array, index: number, access: Access): Bell {
   return new RecordingBell(bells, index);
 }
 
-function keyOf({ bytes, bells, logs, finished }: State): string {
-  return `${Buffer.from(bytes).toString('latin1')}|${bells.join()}|${logs.map((log) => log.join()).join('|')}|${finished.join()}`;
+function keyOf({ bytes, bells, histories, finished }: State): string {
+  return `${Buffer.from(bytes).toString('latin1')}|${bells.join()}|${histories.join('|')}|${finished.join()}`;
 }

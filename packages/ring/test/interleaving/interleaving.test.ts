@@ -25,17 +25,13 @@ function visit(of: Case): Visit {
   });
 }
 
-/** States of each case, as the README has them: a change of the rings that changes them wants a look. */
-const STATES: Readonly<Record<string, number>> = {};
-
 describe.each([false, true])('packed: %s', (packed) => {
   describe.each([false, true])('event index: %s', (eventIndex) => {
     it.each(ORDERS)('two requests %s: no lost wake-up, nothing twice, nothing early', (order) => {
       const features = { indirect: false, eventIndex, packed };
       const { states, failure } = visit({ makers: OWN, features, order });
       expect(failure).toBeUndefined();
-      const name = `${packed ? 'packed' : 'split'}, ${eventIndex ? 'event index' : 'flags'}, ${order}`;
-      console.log(name, states);
+      expect(states).toBeGreaterThan(1000);
     });
   });
 });
@@ -44,12 +40,12 @@ describe('a planted fault is found', () => {
   it.each(FAULTS)('$name', async (fault) => {
     const makers = await plant(fault);
     const packed = fault.file.startsWith('packed');
-    const found = ORDERS.flatMap((order) =>
-      [true, false].map((eventIndex) => {
+    const found = ORDERS.some((order) =>
+      [true, false].some((eventIndex) => {
         const features = { indirect: false, eventIndex, packed };
-        return visit({ makers, features, order }).failure;
+        return visit({ makers, features, order }).failure !== undefined;
       }),
-    ).filter((failure) => failure !== undefined);
-    expect(found.length).toBeGreaterThan(0);
+    );
+    expect(found).toBe(true);
   });
 });

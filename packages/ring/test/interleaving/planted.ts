@@ -18,13 +18,7 @@ export interface Fault {
 
 /** The queues of a copy that has the fault. The copy lies beside the sources, so that its imports resolve. */
 export async function plant({ name, file, before, after }: Fault): Promise<QueueMakers> {
-  const directory = join(
-    PACKAGE,
-    'node_modules',
-    '.cache',
-    'planted',
-    name.replaceAll(/\W+/g, '-'),
-  );
+  const directory = join(PACKAGE, '.cache', 'planted', name.replaceAll(/\W+/g, '-'));
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
   cpSync(join(PACKAGE, 'src'), directory, { recursive: true });
