@@ -58,6 +58,8 @@ export class SplitDriverQueue implements DriverQueue {
   /** By head: the list it describes, as of which revision. */
   readonly #lists: (BufferList | undefined)[];
   readonly #revisions: Uint32Array;
+  /** By head: bytes in the writable buffers. */
+  readonly #writable: Uint32Array;
   /** By head: its index in the available ring. */
   readonly #positions: Uint16Array;
   /**
@@ -101,6 +103,7 @@ export class SplitDriverQueue implements DriverQueue {
     this.#tokens = new Int32Array(size).fill(FREE);
     this.#lists = Array.from({ length: size }, () => undefined);
     this.#revisions = new Uint32Array(size);
+    this.#writable = new Uint32Array(size);
     this.#positions = new Uint16Array(size);
     this.#free = Uint16Array.from({ length: size }, (_, index) => index);
     this.#freeCount = size;
@@ -147,6 +150,7 @@ export class SplitDriverQueue implements DriverQueue {
     }
     this.#tokens[head] = token;
     this.#positions[head] = position;
+    this.#writable[head] = buffers.writableBytes;
     this.#nextAvailable = (position + 1) & 0xffff;
     return true;
   }
@@ -190,7 +194,7 @@ export class SplitDriverQueue implements DriverQueue {
         if (((next + 1) & 0xffff) === this.#seenUsed)
           return this.#break('a batch that ends behind the used index');
         head = first;
-        this.takenBytes = this.#lists[head]?.writableBytes ?? 0;
+        this.takenBytes = this.#writable[head]!; // Below the size.
       }
     }
     const token = this.#tokens[head]!; // Below the size.

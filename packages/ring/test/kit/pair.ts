@@ -9,6 +9,9 @@ export interface PairOptions {
   readonly format?: Format;
   readonly size?: number;
   readonly eventIndex?: boolean;
+  readonly inOrder?: boolean;
+  /** One used entry for all chains between two publishes. */
+  readonly batchUsed?: boolean;
   /** Negotiates INDIRECT_DESC and gives the driver tables for chains of so many buffers. */
   readonly buffersPerTable?: number;
   readonly arena?: Arena;
@@ -30,9 +33,10 @@ export interface Pair {
 
 export function createPair(options: PairOptions = {}): Pair {
   const { format = SPLIT, size = 8, eventIndex = true, buffersPerTable = 0 } = options;
+  const { inOrder = false, batchUsed = false } = options;
   const { arena = new Arena() } = options;
   const { driverMemory = arena.memory, deviceMemory = arena.memory } = options;
-  const features = { indirect: buffersPerTable > 0, eventIndex };
+  const features = { indirect: buffersPerTable > 0, eventIndex, inOrder };
   const placed = placeQueue(arena, format, size);
   const bytes = size * buffersPerTable * Descriptor.size;
   const tables = { from: arena.allocate(bytes, Descriptor.size), bytes };
@@ -48,7 +52,7 @@ export function createPair(options: PairOptions = {}): Pair {
       features,
       ...(features.indirect ? { indirect } : {}),
     }),
-    device: format.createDevice({ memory: deviceMemory, layout, features }),
+    device: format.createDevice({ memory: deviceMemory, layout, features, batchUsed }),
     chain: new Chain(deviceMemory, size),
   };
 }
