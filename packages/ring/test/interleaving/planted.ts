@@ -3,6 +3,7 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import type * as ring from '@viommu/ring';
 import type { QueueMakers } from './programs.ts';
 
 const PACKAGE = fileURLToPath(new URL('../../', import.meta.url));
@@ -28,9 +29,10 @@ export async function plant({ name, file, before, after }: Fault): Promise<Queue
     throw new Error(`${file} holds the text of "${name}" ${parts.length - 1} times`);
   writeFileSync(join(directory, file), parts.join(after));
   // The copy has the exports of the package.
-  const copy = (await import(
-    pathToFileURL(join(directory, 'index.ts')).href
-  )) as typeof import('@viommu/ring');
+  const copy = (await import(pathToFileURL(join(directory, 'index.ts')).href)) as Pick<
+    typeof ring,
+    'createDeviceQueue' | 'createDriverQueue' | 'Waiter'
+  >;
   return { device: copy.createDeviceQueue, driver: copy.createDriverQueue, Waiter: copy.Waiter };
 }
 

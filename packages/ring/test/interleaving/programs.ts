@@ -12,7 +12,7 @@ import {
   type QueueFeatures,
   type QueueLayout,
   Taken,
-  Waiter,
+  type Waiter,
 } from '@viommu/ring';
 import { BASE, type Program } from './explorer.ts';
 
