@@ -1,1 +1,10 @@
-export {};
+export { type EndpointOptions } from './core/endpoint.ts';
+export { Iommu, type Mapping } from './core/iommu.ts';
+export { DEFAULT_LIMITS, MAPPINGS_MAX, type Limits } from './core/limits.ts';
+export { type IommuObserver } from './core/observer.ts';
+export { type BypassControl, type DomainRange, type IommuOptions } from './core/options.ts';
+export { type ReservedRegion, type ReservedType } from './core/reserved-region.ts';
+export { type FaultSink } from './core/state.ts';
+export { PieceKind, TranslateOutcome, Translation } from './core/translation.ts';
+export { type FeatureOffer } from './feature-offer.ts';
+export { IommuDevice, type IommuDeviceOptions } from './iommu-device.ts';

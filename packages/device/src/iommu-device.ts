@@ -1,0 +1,245 @@
+/**
+ * The virtio-iommu device: two queues and a configuration space around an {@link Iommu}.
+ *
+ * A request goes through three steps: `decode` copies it out of guest memory, `handle` does it, and the status goes
+ * back with the exact number of bytes written. Requests are handled and given back strictly in order (9.1).
+ */
+
+import {
+  FULL_RANGE,
+  IOMMU_DEVICE_ID,
+  IommuConfig,
+  IommuError,
+  IommuFeature,
+  IommuQueue,
+  QUEUE_SIZE_MAX,
+  RequestHead,
+  RequestTail,
+  RequestType,
+  Status,
+  hasFeature,
+} from '@viommu/common';
+import { Chain, type DeviceQueue, Popped } from '@viommu/ring';
+import type { VirtioDevice, VirtioSession } from '@viommu/transport';
+import { Iommu } from './core/iommu.ts';
+import type { IommuOptions } from './core/options.ts';
+import { FaultQueue } from './fault-queue.ts';
+import { type FeatureOffer, offeredFeatures } from './feature-offer.ts';
+import { Decoded, REQUEST_BYTES_MAX, Request, decode, handle, probedEndpoint } from './request.ts';
+
+/** One IOMMU device. A range, a probe size or `bypass` has no effect without the feature that shows it. */
+export interface IommuDeviceOptions extends Omit<IommuOptions, 'bypassControl'> {
+  readonly features?: FeatureOffer;
+  /** The largest size of each queue, a power of two up to 32768; default 256. */
+  readonly queueSize?: number;
+}
+
+const QUEUE_SIZE_DEFAULT = 256;
+/** Requests between two publications: a long burst is seen in parts, and other devices of the host get their turn. */
+const BURST_MAX = 64;
+
+/** The virtio-iommu, for any transport. */
+export class IommuDevice implements VirtioDevice {
+  readonly deviceId: number = IOMMU_DEVICE_ID;
+  readonly offeredFeatures: bigint;
+  readonly queueSizesMax: readonly number[];
+  readonly config: Uint8Array;
+  /** What the requests work on; endpoints translate here. */
+  readonly iommu: Iommu;
+
+  readonly #faults: FaultQueue;
+  readonly #request: Request = new Request();
+  /** Where a request that lies in pieces is put together. */
+  readonly #gathered: Uint8Array = new Uint8Array(REQUEST_BYTES_MAX);
+  readonly #gatheredView: DataView = new DataView(this.#gathered.buffer);
+  /** The writable part of a PROBE: properties and tail. */
+  readonly #answer: Uint8Array;
+  #session: VirtioSession | undefined = undefined;
+  /** Guest memory, where it can be read in place. */
+  #view: DataView = this.#gatheredView;
+  #queue: DeviceQueue | undefined = undefined;
+  #chain: Chain | undefined = undefined;
+
+  /** @throws {IommuError} `EINVAL`, `EOVERFLOW` or `ENOSPC` for options that contradict each other or a bound. */
+  constructor(options: IommuDeviceOptions = {}) {
+    const { features, queueSize = QUEUE_SIZE_DEFAULT, observer } = options;
+    if (queueSize < 1 || queueSize > QUEUE_SIZE_MAX || !Number.isInteger(Math.log2(queueSize)))
+      throw new IommuError('EINVAL', `A queue cannot have ${queueSize} descriptors.`);
+    this.queueSizesMax = [queueSize, queueSize];
+    this.offeredFeatures = offeredFeatures(features);
+    this.#faults = new FaultQueue(observer);
+    this.iommu = new Iommu(offeredOptions(options, this.offeredFeatures), this.#faults);
+    this.#answer = new Uint8Array(this.iommu.probeSize + RequestTail.size);
+    this.config = encodeConfig(this.iommu, this.offeredFeatures);
+  }
+
+  /** Faults that found no buffer in the event queue. */
+  get droppedFaults(): number {
+    return this.#faults.dropped;
+  }
+
+  writeConfig(offset: number, width: number, value: number): boolean {
+    // 7.6, 7.7: there is one byte to write, and it is written as one byte.
+    if (offset !== IommuConfig.offset.bypass || width !== 1) return false;
+    if (!this.iommu.writeBypass(value)) return false;
+    this.#showBypass();
+    return true;
+  }
+
+  acceptFeatures(features: bigint): boolean {
+    this.iommu.negotiate(features);
+    return true;
+  }
+
+  start(session: VirtioSession): void {
+    this.#session = session;
+    session.queues.forEach((queue, index) => {
+      if (queue !== undefined) this.queueStarted(index, queue);
+    });
+  }
+
+  queueStarted(index: number, queue: DeviceQueue): void {
+    const session = this.#session;
+    if (session === undefined) return;
+    if (index === IommuQueue.REQUEST) {
+      this.#queue = queue;
+      this.#chain = new Chain(session.memory, queue.size);
+      this.#view = session.memory.view ?? this.#gatheredView;
+    } else if (index === IommuQueue.EVENT) {
+      this.#faults.start(queue, session.memory, session.port);
+    }
+  }
+
+  queueStopped(index: number): void {
+    if (index === IommuQueue.REQUEST) this.#queue = undefined;
+    else if (index === IommuQueue.EVENT) this.#faults.stop();
+  }
+
+  reset(): void {
+    this.#session = undefined;
+    this.#queue = undefined;
+    this.#chain = undefined;
+    this.#view = this.#gatheredView;
+    this.#faults.reset();
+    this.iommu.reset();
+  }
+
+  systemReset(): void {
+    this.iommu.systemReset();
+    this.#showBypass();
+  }
+
+  /** Handles the requests that are there, a burst at most. False if there were none. */
+  serve(): boolean {
+    const queue = this.#queue;
+    const chain = this.#chain;
+    const session = this.#session;
+    if (queue === undefined || chain === undefined || session === undefined) return false;
+    let served = 0;
+    let popped: Popped = Popped.CHAIN;
+    while (served < BURST_MAX) {
+      popped = queue.pop(chain);
+      if (popped !== Popped.CHAIN) break;
+      queue.push(chain, this.#serveChain(chain));
+      served += 1;
+    }
+    // 9.2, 9.6: one publication and one look at the driver's wish for each burst.
+    if (served > 0 && queue.publish()) session.port.interrupt(IommuQueue.REQUEST);
+    if (popped === Popped.BROKEN) {
+      this.#queue = undefined;
+      session.port.needsReset(queue.fault ?? 'the request queue is broken');
+    }
+    return served > 0;
+  }
+
+  arm(): boolean {
+    // Faults need no notification of buffers, so only requests are waited for.
+    return this.#queue === undefined || this.#queue.armNotification();
+  }
+
+  suppress(): void {
+    this.#queue?.suppressNotification();
+  }
+
+  /** Handles the request in a chain; returns how many bytes were written. */
+  #serveChain(chain: Chain): number {
+    const { readableBytes, writableBytes } = chain;
+    // 1.5, 1.6, 10.6: without a head, room for a tail and memory under both, there is no request.
+    if (readableBytes < RequestHead.size || writableBytes < RequestTail.size || !chain.reachable)
+      return 0;
+    const request = this.#request;
+    const length = Math.min(readableBytes, REQUEST_BYTES_MAX);
+    const at = chain.contiguous(length);
+    let decoded: Decoded;
+    if (at < 0) {
+      // 1.10: any framing will do.
+      chain.read(0, this.#gathered, 0, length);
+      decoded = decode(this.#gatheredView, 0, readableBytes, this.iommu, request);
+    } else decoded = decode(this.#view, at, readableBytes, this.iommu, request);
+
+    // iommu.dev.req.unknown-type-not-written, iommu.dev.req.unknown-type-used-len-zero
+    if (decoded === Decoded.UNKNOWN) return 0;
+    if (request.type === RequestType.PROBE)
+      return this.#probe(chain, decoded === Decoded.REQUEST ? probedEndpoint(request) : undefined);
+    const status = decoded === Decoded.REQUEST ? handle(this.iommu, request) : Status.INVAL; // 1.4
+    // 1.9: the tail comes first. One word, so that the reserved bytes are zero: iommu.dev.req.tail-reserved-zero.
+    chain.writeWord(0, status);
+    return RequestTail.size; // 1.1
+  }
+
+  /** Answers a PROBE; `endpoint` is undefined if the request was cut off. */
+  #probe(chain: Chain, endpoint: number | undefined): number {
+    const answer = this.#answer;
+    // 6.2: the tail stands behind the properties, whatever room there is behind it.
+    const written = Math.min(chain.writableBytes, answer.length);
+    let status: Status = Status.INVAL; // 1.4
+    if (written < answer.length || endpoint === undefined) answer.fill(0); // iommu.dev.probe.too-small-inval, iommu.dev.probe.too-small-no-property; 6.1
+    else status = this.iommu.probe(endpoint, answer);
+    const tail = written - RequestTail.size;
+    answer.fill(0, tail, written);
+    answer[tail + RequestTail.offset.status] = status;
+    chain.write(0, answer, 0, written);
+    return written;
+  }
+
+  #showBypass(): void {
+    this.config[IommuConfig.offset.bypass] = this.iommu.bypass ? 1 : 0;
+  }
+}
+
+/** The options of the core: ranges that are not offered do not hold. */
+function offeredOptions(options: IommuDeviceOptions, offered: bigint): IommuOptions {
+  const { inputRange, domainRange, probeSize, ...rest } = options;
+  let bypassControl: NonNullable<IommuOptions['bypassControl']> = 'none';
+  if (hasFeature(offered, IommuFeature.BYPASS_CONFIG)) bypassControl = 'config';
+  else if (hasFeature(offered, IommuFeature.BYPASS)) bypassControl = 'legacy';
+  return {
+    ...rest,
+    bypassControl,
+    ...(hasFeature(offered, IommuFeature.INPUT_RANGE) &&
+      inputRange !== undefined && { inputRange }),
+    ...(hasFeature(offered, IommuFeature.DOMAIN_RANGE) &&
+      domainRange !== undefined && { domainRange }),
+    ...(hasFeature(offered, IommuFeature.PROBE) && probeSize !== undefined && { probeSize }),
+  };
+}
+
+/** The configuration space; fields of features that are not offered are zero (7.12). */
+function encodeConfig(iommu: Iommu, offered: bigint): Uint8Array {
+  const { pageSizeMask, inputRange, domainRange, probeSize, bypass } = iommu;
+  const input = hasFeature(offered, IommuFeature.INPUT_RANGE)
+    ? inputRange
+    : { ...FULL_RANGE, last: 0n };
+  const domains = hasFeature(offered, IommuFeature.DOMAIN_RANGE)
+    ? domainRange
+    : { first: 0, last: 0 };
+  return IommuConfig.encode({
+    pageSizeMask,
+    inputRangeStart: input.start,
+    inputRangeEnd: input.last,
+    domainRangeStart: domains.first,
+    domainRangeEnd: domains.last,
+    probeSize: hasFeature(offered, IommuFeature.PROBE) ? probeSize : 0,
+    bypass: bypass ? 1 : 0,
+  });
+}
