@@ -52,7 +52,8 @@ export class HostPort {
 
   /** Before a sleep: asks for notifications. False if there is work, or somebody rang, meanwhile. */
   arm(): boolean {
-    let asleep = this.#control.hostBell.value() === this.#seen;
+    // Who asks the host to end rings too, and that ring may have been seen already.
+    let asleep = !this.stopped && this.#control.hostBell.value() === this.#seen;
     for (const device of this.#devices) asleep = device.arm() && asleep;
     return asleep;
   }
