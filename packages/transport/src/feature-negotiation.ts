@@ -5,12 +5,11 @@ import { IommuError, VirtioFeature, featureMask, hasFeature } from '@viommu/comm
 /** Words of 32 bits that can hold an offered feature. */
 const WORDS = 2;
 
-/** What is offered over virtio-mmio neither by the standard (the first three) nor by this transport. */
+/** What the standard does not have over virtio-mmio (the first three), and what this transport does not have yet. */
 const NOT_OFFERED = [
   VirtioFeature.SR_IOV,
   VirtioFeature.NOTIF_CONFIG_DATA,
   VirtioFeature.ADMIN_VQ,
-  VirtioFeature.RING_PACKED,
   VirtioFeature.NOTIFICATION_DATA,
   VirtioFeature.SUSPEND,
 ] as const;

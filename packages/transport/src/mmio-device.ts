@@ -17,7 +17,7 @@ import {
   VirtioFeature,
   hasFeature,
 } from '@viommu/common';
-import type { Bell, GuestMemory } from '@viommu/ring';
+import { type Bell, type DeviceQueue, type GuestMemory, queueFeatures } from '@viommu/ring';
 import { ConfigurationSpace } from './configuration-space.ts';
 import { statusAfterWrite } from './device-status.ts';
 import { FeatureNegotiation } from './feature-negotiation.ts';
@@ -241,21 +241,24 @@ export class MmioDevice implements RegisterDevice {
   #writeQueueReady(queue: MmioQueue | undefined, value: number): void {
     if (queue === undefined) return;
     if (value === 0) this.#stopQueue(queue);
-    else if (value === 1 && queue.queue === undefined && queue.sizeValid) this.#startQueue(queue);
+    else if (value === 1 && queue.queue === undefined) this.#startQueue(queue);
     this.#showQueue();
   }
 
   #startQueue(queue: MmioQueue): void {
-    const settled = FEATURES_OK | FAILED | DEVICE_NEEDS_RESET;
-    if ((this.#status & settled) !== FEATURES_OK) return;
+    const settling = FEATURES_OK | FAILED | DEVICE_NEEDS_RESET;
+    const features = queueFeatures(this.#features);
+    if ((this.#status & settling) !== FEATURES_OK || !queue.sizeValid(features)) return;
+    let started: DeviceQueue;
     try {
-      const started = queue.enable(this.#memory, this.#features);
-      if (this.#live) this.#device.queueStarted(this.#queueSelector, started);
+      started = queue.enable(this.#memory, features);
     } catch (error) {
       if (!(error instanceof IommuError)) throw error;
       this.#halt();
       this.#needReset(error.message);
+      return;
     }
+    if (this.#live) this.#device.queueStarted(this.#queueSelector, started);
   }
 
   #stopQueue(queue: MmioQueue): void {

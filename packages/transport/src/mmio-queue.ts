@@ -1,7 +1,12 @@
 /** The registers of one queue: section "MMIO Device Register Layout". */
 
-import { VirtioFeature, guestPhysical, hasFeature } from '@viommu/common';
-import { type DeviceQueue, type GuestMemory, SplitDeviceQueue } from '@viommu/ring';
+import { type GuestPhysical, guestPhysical } from '@viommu/common';
+import {
+  type DeviceQueue,
+  type GuestMemory,
+  type QueueFeatures,
+  createDeviceQueue,
+} from '@viommu/ring';
 
 /** The halves of the three addresses, in the order of their registers. */
 export const QueueArea = {
@@ -36,9 +41,10 @@ export class MmioQueue {
     if (this.queue === undefined) this.#areas[half] = value;
   }
 
-  /** True if a queue of the programmed size can exist: not 0, not above the maximum, a power of two. */
-  get sizeValid(): boolean {
-    return this.#size > 0 && this.#size <= this.sizeMax && (this.#size & (this.#size - 1)) === 0;
+  /** True if the programmed size is not 0, not above the maximum and, for a split queue, a power of two. */
+  sizeValid({ packed = false }: QueueFeatures): boolean {
+    const size = this.#size;
+    return size > 0 && size <= this.sizeMax && (packed || (size & (size - 1)) === 0);
   }
 
   /**
@@ -46,8 +52,8 @@ export class MmioQueue {
    *
    * @throws {IommuError} `EINVAL` or `EFAULT` for areas that are not aligned or outside memory.
    */
-  enable(memory: GuestMemory, features: bigint): DeviceQueue {
-    this.queue = new SplitDeviceQueue({
+  enable(memory: GuestMemory, features: QueueFeatures): DeviceQueue {
+    this.queue = createDeviceQueue({
       memory,
       layout: {
         size: this.#size,
@@ -55,10 +61,7 @@ export class MmioQueue {
         driverArea: this.#address(QueueArea.DRIVER_LOW),
         deviceArea: this.#address(QueueArea.DEVICE_LOW),
       },
-      features: {
-        indirect: hasFeature(features, VirtioFeature.INDIRECT_DESC),
-        eventIndex: hasFeature(features, VirtioFeature.EVENT_IDX),
-      },
+      features,
     });
     return this.queue;
   }
@@ -75,7 +78,7 @@ export class MmioQueue {
     this.#areas.fill(0);
   }
 
-  #address(low: 0 | 2 | 4): ReturnType<typeof guestPhysical> {
+  #address(low: 0 | 2 | 4): GuestPhysical {
     const [lowHalf = 0, highHalf = 0] = this.#areas.subarray(low, low + 2);
     return guestPhysical((BigInt(highHalf) << 32n) | BigInt(lowHalf));
   }

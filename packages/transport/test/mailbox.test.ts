@@ -1,0 +1,346 @@
+/** Register writes between threads, and the host that serves them. */
+
+import { Worker } from 'node:worker_threads';
+import { IommuError } from '@viommu/common';
+import { SplitDriverQueue, Waiter } from '@viommu/ring';
+import {
+  CONTROL_BLOCKS_MAX,
+  ControlBlock,
+  ControlHead,
+  ControlPage,
+  HostMailbox,
+  HostPort,
+  MailboxPort,
+  MmioTransport,
+  type RegisterDevice,
+  RegisterWindow,
+} from '@viommu/transport';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { HostWorkerData } from './kit/host-worker.ts';
+import { R, VERSION_1 } from './kit/register.ts';
+import {
+  RAM_AT,
+  RAM_BYTES,
+  type Rig,
+  WINDOW_AT,
+  answer,
+  layoutOf,
+  request,
+  sharedMemory,
+} from './kit/rig.ts';
+
+/** Writes down what it is told; has `work` things to do. */
+class Recorder implements RegisterDevice {
+  readonly writes: (readonly [offset: number, width: number, value: number])[] = [];
+  work = 0;
+  late = false;
+  armed = 0;
+  suppressed = 0;
+
+  write(offset: number, width: number, value: number): void {
+    this.writes.push([offset, width, value]);
+  }
+
+  serve(): boolean {
+    if (this.work === 0) return false;
+    this.work -= 1;
+    return true;
+  }
+
+  arm(): boolean {
+    this.armed += 1;
+    return !this.late;
+  }
+
+  suppress(): void {
+    this.suppressed += 1;
+  }
+}
+
+function controlPage(): {
+  buffer: SharedArrayBuffer;
+  control: ControlPage;
+  window: RegisterWindow;
+} {
+  const buffer = new SharedArrayBuffer(WINDOW_AT + 0x200);
+  return {
+    buffer,
+    control: new ControlPage(buffer, 0),
+    window: new RegisterWindow(buffer, WINDOW_AT),
+  };
+}
+
+function errorOf(call: () => void): IommuError | undefined {
+  try {
+    call();
+  } catch (error) {
+    if (error instanceof IommuError) return error;
+    throw error;
+  }
+  return undefined;
+}
+
+describe('the control page', () => {
+  it('keeps what different threads write in different cache lines', () => {
+    const { offset } = ControlBlock;
+    const lines = [offset.posted, offset.interrupt, offset.doorbells].map((at) => at >> 6);
+    expect(new Set(lines).size).toBe(3);
+    for (const at of [offset.acknowledged, offset.register, offset.value])
+      expect(at >> 6).toBe(offset.posted >> 6);
+    expect([ControlHead.size % 64, ControlBlock.size % 64]).toEqual([0, 0]);
+  });
+
+  it('has blocks that do not overlap, and no others', () => {
+    const { buffer, control } = controlPage();
+    for (let block = 0; block < CONTROL_BLOCKS_MAX; block += 1)
+      control.block(block).fill(block + 1);
+    for (let block = 0; block < CONTROL_BLOCKS_MAX; block += 1)
+      expect(new Set(control.block(block))).toEqual(new Set([block + 1]));
+    expect([...new Int32Array(buffer, 0, 64)].every((word) => word === 0)).toBe(true);
+    expect(new Int32Array(buffer, 4096).every((word) => word === 0)).toBe(true);
+    for (const block of [-1, CONTROL_BLOCKS_MAX, 0.5])
+      expect(errorOf(() => control.block(block))?.code).toBe('EINVAL');
+  });
+
+  it('must lie in its buffer, and so must a window', () => {
+    const buffer = new SharedArrayBuffer(0x2000);
+    for (const offset of [-64, 32, 0x1040])
+      expect(errorOf(() => void new ControlPage(buffer, offset))?.code).toBe('EINVAL');
+    for (const [offset, size] of [
+      [-4, 0x200],
+      [2, 0x200],
+      [0x1f00, 0x200],
+      [0, 0xfc],
+      [0, 0x1fe],
+    ] as const)
+      expect(errorOf(() => void new RegisterWindow(buffer, offset, size))?.code).toBe('EINVAL');
+  });
+});
+
+describe('a mailbox', () => {
+  it('passes one write on, with its offset, width and value', () => {
+    const { control, window } = controlPage();
+    const device = new Recorder();
+    const host = new HostMailbox(control, 2);
+    const port = new MailboxPort({ control, block: 2, window, timeoutMs: 0 });
+    const rung = control.hostBell.value();
+    // Nobody answers in this thread: the write is posted, and times out.
+    expect(errorOf(() => port.write(0x124, 1, -1))?.code).toBe('ETIMEDOUT');
+    expect(control.hostBell.value()).not.toBe(rung);
+    expect(host.serve(device)).toBe(true);
+    expect(host.serve(device)).toBe(false);
+    expect(device.writes).toEqual([[0x124, 1, 0xffff_ffff]]);
+  });
+
+  it('a device that does not answer costs the time limit and one clear error', () => {
+    const { control, window } = controlPage();
+    const port = new MailboxPort({ control, block: 0, window, timeoutMs: 30 });
+    const before = performance.now();
+    const error = errorOf(() => port.write(0x70, 4, 0));
+    expect(performance.now() - before).toBeGreaterThan(25);
+    expect(error?.code).toBe('ETIMEDOUT');
+    expect(error?.message).toBe('The device did not answer a register write within 30 ms.');
+  });
+
+  it('never replaces a write that the device may still be looking at', () => {
+    const { control, window } = controlPage();
+    const device = new Recorder();
+    const host = new HostMailbox(control, 0);
+    const port = new MailboxPort({ control, block: 0, window, timeoutMs: 1 });
+    for (const value of [1, 2, 3]) expect(errorOf(() => port.write(0x30, 4, value))).toBeDefined();
+    host.serve(device);
+    expect(errorOf(() => port.write(0x30, 4, 4))).toBeDefined();
+    host.serve(device);
+    expect(device.writes).toEqual([
+      [0x30, 4, 1],
+      [0x30, 4, 4],
+    ]);
+  });
+
+  it('goes on where an earlier guest stopped', () => {
+    const { control, window } = controlPage();
+    const device = new Recorder();
+    const host = new HostMailbox(control, 0);
+    for (const value of [1, 2]) {
+      const port = new MailboxPort({ control, block: 0, window, timeoutMs: 0 });
+      expect(errorOf(() => port.write(0x30, 4, value))).toBeDefined();
+      host.serve(device);
+    }
+    expect(device.writes.map(([, , value]) => value)).toEqual([1, 2]);
+  });
+
+  it('refuses an offset that it cannot carry', () => {
+    const { control, window } = controlPage();
+    const port = new MailboxPort({ control, block: 0, window });
+    for (const offset of [-1, 0x1_0000])
+      expect(errorOf(() => port.write(offset, 4, 0))?.code).toBe('EINVAL');
+    expect(control.block(0).every((word) => word === 0)).toBe(true);
+  });
+
+  it('does at most one write per call, whatever the guest puts there', () => {
+    const { control } = controlPage();
+    const words = control.block(0);
+    const device = new Recorder();
+    const host = new HostMailbox(control, 0);
+    const { offset } = ControlBlock;
+    for (const [posted, register, value] of [
+      [1000, -1, -1],
+      [-5, 0x7fff_ffff, 7],
+      [0, 0, 0],
+    ] as const) {
+      words[offset.register / 4] = register;
+      words[offset.value / 4] = value;
+      words[offset.posted / 4] = posted;
+      words[offset.acknowledged / 4] = 12345;
+      expect(host.serve(device)).toBe(true);
+      expect(host.serve(device)).toBe(false);
+      expect(words[offset.acknowledged / 4]).toBe(posted);
+    }
+    expect(device.writes).toEqual([
+      [0xffff, 0xffff, 0xffff_ffff],
+      [0xffff, 0x7fff, 7],
+      [0, 0, 0],
+    ]);
+  });
+});
+
+describe('the host', () => {
+  it('serves the mailbox of every device, then the devices', () => {
+    const { control, window } = controlPage();
+    const devices = [new Recorder(), new Recorder(), new Recorder()] as const;
+    const host = new HostPort({ control, devices });
+    expect(host.serve()).toBe(false);
+    const port = new MailboxPort({ control, block: 1, window, timeoutMs: 0 });
+    expect(errorOf(() => port.write(0x30, 4, 9))).toBeDefined();
+    devices[2].work = 1;
+    expect(host.serve()).toBe(true);
+    expect(devices.map(({ writes }) => writes.length)).toEqual([0, 1, 0]);
+    expect(devices[2].work).toBe(0);
+    // Who is awake needs no notification from the queues that the write may have brought.
+    expect(devices.map(({ suppressed }) => suppressed)).toEqual([0, 1, 0]);
+    expect(host.serve()).toBe(false);
+  });
+
+  it('finds a write that was posted before it came', () => {
+    const { control, window } = controlPage();
+    const port = new MailboxPort({ control, block: 0, window, timeoutMs: 0 });
+    expect(errorOf(() => port.write(0x30, 4, 9))).toBeDefined();
+    const device = new Recorder();
+    const host = new HostPort({ control, devices: [device] });
+    expect(host.serve()).toBe(true);
+    expect(device.writes).toHaveLength(1);
+  });
+
+  it('arms every device before it sleeps, and does not sleep over work', () => {
+    const { control } = controlPage();
+    const devices = [new Recorder(), new Recorder()] as const;
+    const host = new HostPort({ control, devices, pollsMax: 10 });
+    host.serve();
+    expect(host.arm()).toBe(true);
+    devices[0].late = true;
+    expect(host.arm()).toBe(false);
+    expect(devices.map(({ armed }) => armed)).toEqual([2, 2]);
+    devices[0].late = false;
+    control.hostBell.ring();
+    expect(host.arm()).toBe(false);
+    host.serve();
+    expect(host.arm()).toBe(true);
+  });
+
+  it('does the work it waits for, and returns when time is up', () => {
+    const { control } = controlPage();
+    const device = new Recorder();
+    const host = new HostPort({ control, devices: [device], pollsMax: 10 });
+    device.work = 1;
+    expect(host.wait(10_000)).toBe(true);
+    expect(device.work).toBe(0);
+    expect(host.wait(5)).toBe(false);
+    expect(device.armed).toBe(1);
+    expect(device.suppressed).toBe(1);
+  });
+
+  it('is told to stop', () => {
+    const { control } = controlPage();
+    const host = new HostPort({ control, devices: [] });
+    expect(host.stopped).toBe(false);
+    host.serve();
+    control.stop();
+    expect(host.stopped).toBe(true);
+    // A sleep that begins now would end at once.
+    expect(host.arm()).toBe(false);
+  });
+});
+
+describe('two threads', () => {
+  const stops: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    for (const stop of stops.splice(0)) await stop();
+  });
+
+  /** A guest in this thread with a host in another. */
+  function guest(changeEvery: number): { rig: Pick<Rig, 'memory'>; transport: MmioTransport } {
+    const buffer = new SharedArrayBuffer(RAM_AT + RAM_BYTES);
+    const control = new ControlPage(buffer, 0);
+    const workerData: HostWorkerData = { buffer, changeEvery };
+    const worker = new Worker(new URL('./kit/host-worker.ts', import.meta.url), { workerData });
+    const exited = new Promise<number>((resolve, reject) => {
+      worker.once('exit', resolve);
+      worker.once('error', reject);
+    });
+    stops.push(async () => {
+      control.stop();
+      expect(await exited).toBe(0);
+    });
+    const window = new RegisterWindow(buffer, WINDOW_AT);
+    const port = new MailboxPort({ control, block: 0, window, timeoutMs: 10_000 });
+    // The magic value is there once the device is; a write is answered then.
+    port.write(R.status, 4, 0);
+    const transport = new MmioTransport({
+      port,
+      doorbells: control.doorbells(0),
+      interruptBell: control.interruptBell(0),
+    });
+    return { rig: { memory: sharedMemory(buffer) }, transport };
+  }
+
+  it('initialise a device, exchange requests awake and asleep, and reset', () => {
+    const { rig, transport } = guest(0);
+    transport.negotiate({ wanted: 1n << 29n, required: VERSION_1 });
+    const layout = layoutOf(0);
+    const driver = new SplitDriverQueue({
+      memory: rig.memory,
+      layout,
+      features: { indirect: false, eventIndex: true },
+    });
+    transport.enableQueue(0, layout);
+    transport.driverOk();
+    const polling = new Waiter({ bell: transport.interruptBell });
+    const sleeping = new Waiter({ bell: transport.interruptBell, pollsMax: 0 });
+    for (let token = 0; token < 200; token += 1) {
+      if (request(rig, driver, token)) transport.notify(0);
+      const waiter = token % 2 === 0 ? polling : sleeping;
+      expect(waiter.wait(driver, 10_000)).toBe(true);
+      transport.acknowledgeInterrupts();
+      expect(driver.take()).toBe(token);
+      expect(answer(rig, token)).toBe(
+        ((0x1010 + token) & 0xff00) + 0x100 + ((0x11 + token) & 0xff),
+      );
+    }
+    expect(sleeping.sleeps).toBeGreaterThan(0);
+    transport.reset();
+    expect(transport.status()).toBe(0);
+  });
+
+  it('basic.drv.config.no-atomic-wide-read: halves that change under way are never mixed', () => {
+    const { transport } = guest(40);
+    transport.negotiate({ wanted: 0n, required: 0n });
+    const values = new Set<bigint>();
+    for (let reads = 0; reads < 3000; reads += 1) {
+      const value = transport.readConfig64(0x10);
+      expect(value >> 32n).toBe(value & 0xffff_ffffn);
+      values.add(value);
+    }
+    // It did change meanwhile.
+    expect(values.size).toBeGreaterThan(10);
+  });
+});
