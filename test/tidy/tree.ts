@@ -11,7 +11,7 @@ export interface TextFile {
 const ROOT = new URL('../../', import.meta.url);
 
 /** What `.gitignore` leaves out, and git's own directory. */
-const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', 'coverage']);
+const LEFT_OUT = new Set(['.cache', '.git', 'coverage', 'dist', 'node_modules']);
 
 /** Packages that run anywhere: no Node, no browser, no clock, no random numbers, no timers. */
 export const NEUTRAL_PACKAGES = ['common', 'ring', 'transport', 'device', 'driver'] as const;

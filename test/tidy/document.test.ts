@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest';
+import { filesLike, pathsBelow, readText, type TextFile } from './tree.ts';
+
+/** Links of a document that lead to no file of the project. */
+function deadLinks({ path, text }: TextFile, paths: ReadonlySet<string>): string[] {
+  return [...text.matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, target = '']) => target)
+    .filter((target) => !/^(?:[a-z]+:|#)/.test(target))
+    .filter((target) => {
+      const place = decodeURI(new URL(target, `file:///${path}`).pathname).slice(1);
+      return ![...paths].some((other) => other === place || other.startsWith(folder(place)));
+    })
+    .map((target) => `${path}  ${target}`);
+}
+
+const folder = (place: string): string => `${place.replace(/\/$/, '')}/`;
+
+describe('documents', () => {
+  it('link only to files that exist', () => {
+    const paths = new Set(pathsBelow());
+    const documents = filesLike(/\.md$/);
+    expect(documents.flatMap((document) => deadLinks(document, paths))).toEqual([]);
+  });
+
+  it('the rule on links finds dead ones', () => {
+    const paths = new Set(['README.md', 'docs/a.md', 'docs/decisions/b.md']);
+    const text = '[1](a.md) [2](../README.md#x) [3](decisions/) [4](c.md) [5](https://x.y/z)';
+    expect(deadLinks({ path: 'docs/d.md', text }, paths)).toEqual(['docs/d.md  c.md']);
+    expect(deadLinks({ path: 'd.md', text: '[1](do)' }, paths)).toEqual(['d.md  do']);
+  });
+});
+
+describe('decisions', () => {
+  const decisions = filesLike(/^docs\/decisions\/\d{4}-.*\.md$/);
+
+  it('have numbers of their own, the number in the title, and the four headings', () => {
+    const numbers = decisions.map(({ path }) =>
+      path.slice('docs/decisions/'.length, -3).slice(0, 4),
+    );
+    expect(new Set(numbers).size).toBe(numbers.length);
+    for (const { path, text } of decisions) {
+      expect(text, path).toMatch(new RegExp(`^# ${/\d{4}/.exec(path)?.[0]}: \\S`));
+      expect(text.match(/^## .*$/gm), path).toEqual([
+        '## Context',
+        '## Options',
+        '## Outcome',
+        '## Consequences',
+      ]);
+    }
+  });
+
+  it('are all in the list, under their title', () => {
+    const list = readText('docs/decisions/README.md');
+    for (const { path, text } of decisions) {
+      const title = /^# \d{4}: (.*)$/m.exec(text)?.[1];
+      expect(list).toContain(`(${path.slice('docs/decisions/'.length)}) | ${title} |`);
+    }
+  });
+});
