@@ -4,7 +4,10 @@
  * A list is made once and used again, so that a driver that fills the same request slot again allocates nothing.
  */
 
-import { type GuestPhysical, assert } from '@viommu/common';
+import { type GuestPhysical, assert, isUint32 } from '@viommu/common';
+
+/** The most bytes of one chain. */
+const CHAIN_BYTES_MAX = 0x1_0000_0000;
 
 /** A reusable list of up to `capacity` buffers. */
 export class BufferList {
@@ -20,6 +23,7 @@ export class BufferList {
   writableBytes = 0;
   /** Changes with every change of the list, so that a ring knows what it has described already. */
   revision = 0;
+  #bytes = 0;
 
   constructor(capacity: number) {
     this.low = new Uint32Array(capacity);
@@ -31,6 +35,7 @@ export class BufferList {
     this.count = 0;
     this.readableCount = 0;
     this.writableBytes = 0;
+    this.#bytes = 0;
     this.revision = (this.revision + 1) >>> 0;
     return this;
   }
@@ -52,6 +57,9 @@ export class BufferList {
 
   #add(address: GuestPhysical, lengthBytes: number): void {
     assert(this.count < this.low.length, 'the buffer list is full');
+    assert(isUint32(lengthBytes), 'the length of a buffer is an unsigned 32-bit number');
+    this.#bytes += lengthBytes;
+    assert(this.#bytes <= CHAIN_BYTES_MAX, 'the buffers of a chain have at most 4 GiB');
     this.low[this.count] = Number(address & 0xffff_ffffn);
     this.high[this.count] = Number(address >> 32n);
     this.length[this.count] = lengthBytes;

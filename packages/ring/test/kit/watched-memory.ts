@@ -125,20 +125,16 @@ export class WatchedMemory implements GuestMemory {
   }
 }
 
-/** The bytes of `from` .. `from + length` that the accesses of `kind` touched more than once. */
-export function repeated(
-  trace: readonly Access[],
-  kind: Kind,
-  from: number,
-  length: number,
-): number[] {
-  const times = new Uint16Array(length);
+/** The positions of bytes that accesses of this kind touched more than once. */
+export function repeated(trace: readonly Access[], kind: Kind): number[] {
+  const seen = new Set<number>();
+  const twice: number[] = [];
   for (const access of trace) {
     if (access.kind !== kind) continue;
-    for (let byte = 0; byte < access.length; byte += 1) {
-      const at = access.position + byte - from;
-      if (at >= 0 && at < length) times[at]! += 1; // Below the length.
+    for (let at = access.position; at < access.position + access.length; at += 1) {
+      if (seen.has(at)) twice.push(at);
+      seen.add(at);
     }
   }
-  return Array.from(times.keys()).filter((at) => (times[at] ?? 0) > 1);
+  return twice;
 }
