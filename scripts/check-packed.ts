@@ -125,6 +125,9 @@ function main(): void {
 
 try {
   main();
+} catch (error) {
+  // The message of a command that failed holds what it wrote to stderr.
+  check(false, error instanceof Error ? error.message : String(error));
 } finally {
   rmSync(project, { recursive: true, force: true });
 }
