@@ -13,8 +13,8 @@ import {
   highWord,
   lowWord,
 } from '@viommu/common';
-import { Chain, type DeviceQueue, type GuestMemory, Popped } from '@viommu/ring';
-import type { DevicePort } from '@viommu/transport';
+import { Chain, type DeviceQueue, Popped } from '@viommu/ring';
+import type { DevicePort, VirtioSession } from '@viommu/transport';
 import type { IommuObserver } from './core/observer.ts';
 import type { FaultSink } from './core/state.ts';
 
@@ -31,17 +31,19 @@ export class FaultQueue implements FaultSink {
   #queue: DeviceQueue | undefined = undefined;
   #chain: Chain | undefined = undefined;
   #port: DevicePort | undefined = undefined;
+  #broken: ((reason: string) => void) | undefined = undefined;
   #dropSeen = false;
 
   constructor(observer: IommuObserver | undefined) {
     this.#observer = observer;
   }
 
-  /** From now on records go to `queue`. */
-  start(queue: DeviceQueue, memory: GuestMemory, port: DevicePort): void {
+  /** From now on records go to `queue`; `broken` is called if its ring turns out to be damaged. */
+  start(queue: DeviceQueue, session: VirtioSession, broken: (reason: string) => void): void {
     this.#queue = queue;
-    this.#chain = new Chain(memory, queue.size);
-    this.#port = port;
+    this.#chain = new Chain(session.memory, queue.size);
+    this.#port = session.port;
+    this.#broken = broken;
     // Buffers are looked for when they are needed, and not before.
     queue.suppressNotification();
   }
@@ -51,11 +53,11 @@ export class FaultQueue implements FaultSink {
     this.#queue = undefined;
     this.#chain = undefined;
     this.#port = undefined;
+    this.#broken = undefined;
   }
 
-  /** The next drop is told to the observer again. */
+  /** After a reset the next drop is told to the observer again. */
   reset(): void {
-    this.stop();
     this.#dropSeen = false;
   }
 
@@ -101,10 +103,7 @@ export class FaultQueue implements FaultSink {
       queue.push(chain, delivered ? FaultRecord.size : 0);
     }
     if (queue.publish()) port.interrupt(IommuQueue.EVENT);
-    if (popped === Popped.BROKEN) {
-      this.stop();
-      port.needsReset(queue.fault ?? 'the event queue is broken');
-    }
+    if (popped === Popped.BROKEN) this.#broken?.(queue.fault ?? 'the event queue is broken');
     return delivered;
   }
 }

@@ -106,7 +106,7 @@ export class IommuDevice implements VirtioDevice {
       this.#chain = new Chain(session.memory, queue.size);
       this.#view = session.memory.view ?? this.#gatheredView;
     } else if (index === IommuQueue.EVENT) {
-      this.#faults.start(queue, session.memory, session.port);
+      this.#faults.start(queue, session, (reason) => this.#needReset(reason));
     }
   }
 
@@ -116,10 +116,7 @@ export class IommuDevice implements VirtioDevice {
   }
 
   reset(): void {
-    this.#session = undefined;
-    this.#queue = undefined;
-    this.#chain = undefined;
-    this.#view = this.#gatheredView;
+    this.#disconnect();
     this.#faults.reset();
     this.iommu.reset();
   }
@@ -145,10 +142,7 @@ export class IommuDevice implements VirtioDevice {
     }
     // 9.2, 9.6: one publication and one look at the driver's wish for each burst.
     if (served > 0 && queue.publish()) session.port.interrupt(IommuQueue.REQUEST);
-    if (popped === Popped.BROKEN) {
-      this.#queue = undefined;
-      session.port.needsReset(queue.fault ?? 'the request queue is broken');
-    }
+    if (popped === Popped.BROKEN) this.#needReset(queue.fault ?? 'the request queue is broken');
     return served > 0;
   }
 
@@ -200,6 +194,21 @@ export class IommuDevice implements VirtioDevice {
     answer[tail + RequestTail.offset.status] = status;
     chain.write(0, answer, 0, written);
     return written;
+  }
+
+  /** A damaged ring: no queue is touched any more (11.22). */
+  #needReset(reason: string): void {
+    const session = this.#session;
+    this.#disconnect();
+    session?.port.needsReset(reason);
+  }
+
+  #disconnect(): void {
+    this.#session = undefined;
+    this.#queue = undefined;
+    this.#chain = undefined;
+    this.#view = this.#gatheredView;
+    this.#faults.stop();
   }
 
   #showBypass(): void {

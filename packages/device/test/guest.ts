@@ -4,6 +4,7 @@
 
 import {
   AttachRequest,
+  AvailableRing,
   DetachRequest,
   FaultRecord,
   MapFlag,
@@ -21,6 +22,7 @@ import {
   SplitDriverQueue,
   queueFeatures,
   splitQueueBytes,
+  type QueueFeatures,
   type QueueLayout,
 } from '@viommu/ring';
 import type { DevicePort } from '@viommu/transport';
@@ -39,6 +41,7 @@ const BASE = 0x4000_0000n;
 const SIZE = 0x4_0000;
 const QUEUE_SIZE = 16;
 const EVENT_RING = 0x2000;
+const AVAILABLE_INDEX = splitQueueBytes(QUEUE_SIZE).descriptorArea + AvailableRing.offset.idx;
 const REQUEST = 0x4000;
 const ANSWER = 0x8000;
 const EVENTS = 0x2_0000;
@@ -75,8 +78,10 @@ export class Guest {
   readonly memory: SharedMemory;
   readonly interrupts: number[] = [];
   readonly resets: string[] = [];
+  // Each of these is set by `start`.
   #requests!: SplitDriverQueue;
   #events!: SplitDriverQueue;
+  #features!: QueueFeatures;
   readonly #port: DevicePort = {
     interrupt: (queue) => this.interrupts.push(queue),
     configChanged: () => {},
@@ -94,13 +99,22 @@ export class Guest {
     if (started) this.start(accept);
   }
 
+  /** The request queue as after a queue reset: fresh on both sides. */
+  restartQueue(): void {
+    const layout = this.#layout(0);
+    const shared = { memory: this.memory, features: this.#features, layout };
+    this.#requests = new SplitDriverQueue(shared);
+    this.device.queueStarted(0, new SplitDeviceQueue(shared));
+  }
+
   /** From FEATURES_OK to DRIVER_OK. */
   start(features: bigint = this.device.offeredFeatures): void {
     this.device.acceptFeatures(features);
     const requests = this.#layout(0);
     const events = this.#layout(EVENT_RING);
     const { memory } = this;
-    const shared = { memory, features: queueFeatures(features) };
+    this.#features = queueFeatures(features);
+    const shared = { memory, features: this.#features };
     this.#requests = new SplitDriverQueue({ ...shared, layout: requests });
     this.#events = new SplitDriverQueue({ ...shared, layout: events });
     this.device.start({
@@ -200,6 +214,25 @@ export class Guest {
       if (!this.#events.add(list, index)) throw new Error('the event queue is full');
     });
     this.#events.publish();
+  }
+
+  /** Posts one event buffer with a readable part in front. */
+  postEvent(readableBytes: number, writableBytes: number): void {
+    const at = BASE + BigInt(EVENTS);
+    const list = new BufferList(2)
+      .addReadable(guestPhysical(at + BigInt(EVENT_STRIDE)), readableBytes)
+      .addWritable(guestPhysical(at), writableBytes);
+    this.#events.add(list, 0);
+    this.#events.publish();
+  }
+
+  /** Makes the available index of a queue run ahead of what the queue can hold. */
+  damageRequests(): void {
+    this.memory.setUint16(AVAILABLE_INDEX, 0x4000);
+  }
+
+  damageEvents(): void {
+    this.memory.setUint16(EVENT_RING + AVAILABLE_INDEX, 0x4000);
   }
 
   /** What came back through the event queue: the used length and the bytes of the buffer. */
