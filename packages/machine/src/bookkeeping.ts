@@ -3,8 +3,6 @@
  * end, whether the host is up, how many messages are on their way to the creator, and the figures of both sides.
  */
 
-import type { GuestCounter, HostCounter } from './statistics.ts';
-
 /** Bytes of the page. */
 export const BOOKKEEPING_SIZE = 4096;
 

@@ -1,1 +1,48 @@
-export {};
+export { type Bookkeeping, type MessageCount } from './bookkeeping.ts';
+export { CopyEngine, type CopyRequest, type CopyResult } from './copy-engine.ts';
+export {
+  COPY_BYTES_MAX,
+  COPY_MAGIC,
+  COPY_VERSION,
+  CopyRegisters,
+  CopyStatus,
+} from './copy-register.ts';
+export { type DemonstrationEvent } from './demonstration.ts';
+export {
+  createGuest,
+  type Guest,
+  type GuestContext,
+  type GuestEndpoint,
+  type GuestProgram,
+} from './guest.ts';
+export { GuestRam } from './guest-ram.ts';
+export {
+  Host,
+  type EndpointFactory,
+  type HostContext,
+  type HostEndpoint,
+  type ModuleLoader,
+} from './host.ts';
+export {
+  DEVICES_MAX,
+  MemoryMap,
+  RAM_BASE,
+  RAM_BYTES_MAX,
+  REGISTERS_BASE,
+  type MemoryMapOptions,
+  type Region,
+} from './memory-map.ts';
+export { Outbox, type MachineEvent, type Poster, type WorkerMessage } from './message.ts';
+export {
+  type CopyEndpointOptions,
+  type EndpointOptions,
+  type EndpointSettings,
+  type GuestSettings,
+  type HostSettings,
+  type MachineOptions,
+  type MachineSettings,
+  type ModuleEndpointOptions,
+} from './options.ts';
+export { PageAllocator } from './page-allocator.ts';
+export { Recorder, type LineTaker } from './recorder.ts';
+export { type MachineStatistics } from './statistics.ts';
