@@ -15,11 +15,37 @@ function deadLinks({ path, text }: TextFile, paths: ReadonlySet<string>): string
 
 const folder = (place: string): string => `${place.replace(/\/$/, '')}/`;
 
+/** Files that a document names between backticks and that are not there, by their path or by that in `packages/`. */
+function deadNames({ path, text }: TextFile, paths: ReadonlySet<string>): string[] {
+  const home = path.includes('/') ? path.replace(/[^/]*$/, '') : '';
+  return [...text.matchAll(/`([\w.-]+(?:\/[\w.-]+)+\.(?:c|gz|json|md|ts|wasm|yaml|yml))`/g)]
+    .map(([, name = '']) => name)
+    .filter((name) => ![name, `packages/${name}`, `${home}${name}`].some((at) => paths.has(at)))
+    .map((name) => `${path}  ${name}`);
+}
+
+/** Changes that a document shows as a diff, and whose old lines are in no such file. */
+function deadChanges({ path, text }: TextFile, read: (path: string) => string): string[] {
+  return [...text.matchAll(/^```diff\n--- (\S+)\n(.*?)^```$/gms)].flatMap(
+    ([, file = '', change = '']) =>
+      [...change.matchAll(/^-(.*)$/gm)]
+        .map(([, line = '']) => line)
+        .filter((line) => !read(file).split('\n').includes(line))
+        .map((line) => `${path}  ${file} has no line ${line.trim()}`),
+  );
+}
+
 describe('documents', () => {
-  it('link only to files that exist', () => {
+  it('link to files that exist, and name no others', () => {
     const paths = new Set(pathsBelow());
     const documents = filesLike(/\.md$/);
     expect(documents.flatMap((document) => deadLinks(document, paths))).toEqual([]);
+    expect(documents.flatMap((document) => deadNames(document, paths))).toEqual([]);
+  });
+
+  it('show changes of lines that exist', () => {
+    const documents = filesLike(/\.md$/);
+    expect(documents.flatMap((document) => deadChanges(document, readText))).toEqual([]);
   });
 
   it('the rule on links finds dead ones', () => {
@@ -27,6 +53,21 @@ describe('documents', () => {
     const text = '[1](a.md) [2](../README.md#x) [3](decisions/) [4](c.md) [5](https://x.y/z)';
     expect(deadLinks({ path: 'docs/d.md', text }, paths)).toEqual(['docs/d.md  c.md']);
     expect(deadLinks({ path: 'd.md', text: '[1](do)' }, paths)).toEqual(['d.md  do']);
+  });
+
+  it('the rule on names finds dead ones', () => {
+    const paths = new Set(['packages/a/src/b.ts', 'docs/c.md']);
+    const text = '`a/src/b.ts` `src/b.ts` `packages/a/src/b.ts` `docs/c.md` `a/b.ts` `b.ts` `x/y`';
+    expect(deadNames({ path: 'packages/a/README.md', text }, paths)).toEqual([
+      'packages/a/README.md  a/b.ts',
+    ]);
+  });
+
+  it('the rule on changes finds lines that are gone', () => {
+    const text = '```diff\n--- a.ts\n-  let b;\n-  let c;\n+  let d;\n```\n';
+    expect(deadChanges({ path: 'd.md', text }, () => '  let b;\n')).toEqual([
+      'd.md  a.ts has no line let c;',
+    ]);
   });
 });
 

@@ -8,6 +8,8 @@ interface Manifest {
   readonly license?: string;
   readonly type?: string;
   readonly engines?: unknown;
+  readonly packageManager?: string;
+  readonly scripts?: Readonly<Record<string, string>>;
   readonly files?: unknown;
   readonly exports?: Readonly<Record<string, unknown>>;
   readonly dependencies?: Readonly<Record<string, string>>;
@@ -66,6 +68,18 @@ describe.each(names)('package %s', (name) => {
       expect(JSON.parse(readText(config)), config).toMatchObject({
         references: expect.arrayContaining([{ path: `packages/${name}` }]) as unknown,
       });
+  });
+});
+
+describe('the workspace', () => {
+  it('pins one version of its package manager', () => {
+    expect(root.packageManager).toMatch(/^pnpm@\d+\.\d+\.\d+$/);
+    expect(root.scripts?.['setup']).toContain(`npx -y ${root.packageManager} install`);
+  });
+
+  it('sets itself up before each of the two commands of the README', () => {
+    for (const command of ['start', 'test'])
+      expect(root.scripts?.[`pre${command}`]).toBe('npm run setup --silent');
   });
 });
 
