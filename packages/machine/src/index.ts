@@ -7,7 +7,7 @@ export {
   CopyRegisters,
   CopyStatus,
 } from './copy-register.ts';
-export { type DemonstrationEvent } from './demonstration.ts';
+export { demonstrationMachine, type DemonstrationEvent } from './demonstration.ts';
 export {
   createGuest,
   type Guest,
