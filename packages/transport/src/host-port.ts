@@ -1,6 +1,6 @@
 /** What the host's thread does all day: register writes, queues, sleep. */
 
-import { Waiter } from '@viommu/ring';
+import { type Bell, Waiter } from '@viommu/ring';
 import type { ControlPage } from './control-page.ts';
 import { HostMailbox } from './mailbox.ts';
 import type { RegisterDevice } from './register-device.ts';
@@ -16,6 +16,7 @@ export interface HostPortOptions {
 /** Serves a list of devices: `while (!port.stopped) port.wait(1000)`. */
 export class HostPort {
   readonly #control: ControlPage;
+  readonly #bell: Bell;
   readonly #devices: readonly RegisterDevice[];
   readonly #mailboxes: readonly HostMailbox[];
   readonly #waiter: Waiter;
@@ -28,6 +29,7 @@ export class HostPort {
     this.#devices = devices;
     this.#mailboxes = devices.map((_, index) => new HostMailbox(control, index));
     const bell = control.hostBell;
+    this.#bell = bell;
     this.#waiter = new Waiter(pollsMax === undefined ? { bell } : { bell, pollsMax });
     // Not the current value: look once at what was posted before.
     this.#seen = bell.value() - 1;
@@ -41,7 +43,7 @@ export class HostPort {
   /** Does all work that is there now. False if there was none. */
   serve(): boolean {
     let worked = false;
-    const rung = this.#control.hostBell.value();
+    const rung = this.#bell.value();
     if (rung !== this.#seen) {
       this.#seen = rung;
       worked = this.#serveMailboxes();
@@ -53,7 +55,7 @@ export class HostPort {
   /** Before a sleep: asks for notifications. False if there is work, or somebody rang, meanwhile. */
   arm(): boolean {
     // Who asks the host to end rings too, and that ring may have been seen already.
-    let asleep = !this.stopped && this.#control.hostBell.value() === this.#seen;
+    let asleep = !this.stopped && this.#bell.value() === this.#seen;
     for (const device of this.#devices) asleep = device.arm() && asleep;
     return asleep;
   }
@@ -63,7 +65,10 @@ export class HostPort {
     for (const device of this.#devices) device.suppress();
   }
 
-  /** Waits for work, for at most `timeoutMs` once polling has failed, and does it. False if there was none. */
+  /**
+   * Waits for work, for at most `timeoutMs` once polling has failed, and does it. False if there was none; that may
+   * come early.
+   */
   wait(timeoutMs: number): boolean {
     return this.#waiter.wait(this, timeoutMs);
   }

@@ -14,6 +14,12 @@ const ACKNOWLEDGED = ControlBlock.offset.acknowledged / 4;
 const REGISTER = ControlBlock.offset.register / 4;
 const VALUE = ControlBlock.offset.value / 4;
 
+/**
+ * How often a sleep may end too early. Once is normal: the host's thread may be held up between an acknowledgement that
+ * we saw by polling and the wake-up that follows it.
+ */
+const WAKES_MAX = 16;
+
 export interface MailboxPortOptions {
   readonly control: ControlPage;
   /** The device's number in the control page. */
@@ -28,6 +34,8 @@ export class MailboxPort implements RegisterPort, Waitable {
   readonly #window: RegisterWindow;
   readonly #words: Int32Array;
   readonly #hostBell: Bell;
+  /** Over the word of acknowledgements. */
+  readonly #bell: Bell;
   readonly #waiter: Waiter;
   readonly #timeoutMs: number;
   #posted: number;
@@ -36,7 +44,8 @@ export class MailboxPort implements RegisterPort, Waitable {
     this.#window = window;
     this.#words = control.block(block);
     this.#hostBell = control.hostBell;
-    this.#waiter = new Waiter({ bell: new Bell(this.#words, ACKNOWLEDGED) });
+    this.#bell = new Bell(this.#words, ACKNOWLEDGED);
+    this.#waiter = new Waiter({ bell: this.#bell });
     this.#timeoutMs = timeoutMs;
     this.#posted = Atomics.load(this.#words, POSTED);
   }
@@ -73,7 +82,13 @@ export class MailboxPort implements RegisterPort, Waitable {
   suppressNotification(): void {}
 
   #finish(): void {
-    if (this.ready() || this.#waiter.wait(this, this.#timeoutMs)) return;
+    if (this.ready() || this.#waiter.poll(this)) return;
+    for (let wakes = 0; wakes < WAKES_MAX; wakes += 1) {
+      const seen = this.#bell.value();
+      if (this.ready()) return;
+      if (!this.#bell.wait(seen, this.#timeoutMs)) break;
+    }
+    if (this.ready()) return;
     throw new IommuError(
       'ETIMEDOUT',
       `The device did not answer a register write within ${this.#timeoutMs} ms.`,

@@ -159,8 +159,8 @@ export class MmioDevice implements RegisterDevice {
         this.#driverFeaturesSelector = value;
         return;
       case MmioRegister.DriverFeatures:
-        if ((this.#status & FEATURES_OK) === 0)
-          this.#negotiation.writeDriverWord(this.#driverFeaturesSelector, value);
+        // After FEATURES_OK this has no effect: the choice was made when that bit was set.
+        this.#negotiation.writeDriverWord(this.#driverFeaturesSelector, value);
         return;
       case MmioRegister.QueueSel:
         this.#queueSelector = value;

@@ -1,7 +1,7 @@
 /** The device status register: section "Device Status Field" and "Device Reset", device side. */
 
 import { describe, expect, it } from 'vitest';
-import { R, VERSION_1 } from './kit/register.ts';
+import { R, RING_RESET, VERSION_1 } from './kit/register.ts';
 import { Rig, answer, layoutOf, request } from './kit/rig.ts';
 
 describe('status writes', () => {
@@ -251,10 +251,35 @@ describe('device reset', () => {
     rig.set(R.status, 0x03);
     rig.set(R.status, 0x0b);
     expect(rig.get(R.status)).toBe(0x03);
+    // The selector for features is back at word 0: this accepts bit 0 and no VERSION_1.
+    rig.set(R.status, 0);
+    rig.set(R.status, 0x03);
+    rig.set(R.driverFeatures, 1);
+    rig.set(R.status, 0x0b);
+    expect(rig.get(R.status)).toBe(0x03);
     // No size is left.
     rig.features(VERSION_1);
     rig.set(R.queueReady, 1);
     expect(rig.get(R.queueReady)).toBe(0);
+    expect(rig.get(R.status)).toBe(0x0b);
+    // And no address: 0 lies outside memory.
+    rig.set(R.queueSize, 8);
+    rig.set(R.queueReady, 1);
+    expect(rig.get(R.status)).toBe(0x4b);
+  });
+
+  it('forgets RING_RESET with the other features', () => {
+    const rig = new Rig();
+    rig.start(VERSION_1 | RING_RESET);
+    rig.set(R.status, 0);
+    rig.program(0, layoutOf(0));
+    rig.set(R.queueReset, 1);
+    rig.set(R.status, 0x03);
+    rig.set(R.driverFeaturesSel, 1);
+    rig.set(R.driverFeatures, 1);
+    rig.set(R.status, 0x0b);
+    rig.set(R.queueReady, 1);
+    expect(rig.get(R.queueReady)).toBe(1);
   });
 });
 

@@ -185,6 +185,10 @@ describe('queue set-up', () => {
     rig.set(R.queueReady, 0);
     rig.set(R.queueReady, 1);
     expect(rig.device.queues[0]?.size).toBe(8);
+    const again = rig.driverQueue(layoutOf(0));
+    request(rig, again, 2);
+    rig.mmio.serve();
+    expect(again.take()).toBe(2);
   });
 
   it('mmio.dev.reg.no-access-when-not-ready: neither programmed nor stopped queues are touched', () => {
