@@ -87,6 +87,7 @@ export class Chain {
    * The short way for a request's tail.
    */
   writeWord(offset: number, value: number): void {
+    assert(this.reachable && this.writableBytes >= offset + 4, 'a word has room in its chain');
     const first = this.#readableCount;
     // A chain with 4 writable bytes has a first writable buffer.
     if (this.#length[first]! >= offset + 4) {

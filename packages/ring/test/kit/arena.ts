@@ -3,7 +3,7 @@
 import { type GuestPhysical, guestPhysical } from '@viommu/common';
 import { BufferList, SharedMemory } from '@viommu/ring';
 
-const GUARD_BYTES = 4096;
+const GUARD_BYTES = 256;
 const GUARD = 0xa5;
 
 export interface ArenaOptions {
@@ -46,6 +46,11 @@ export class Arena {
     this.#next = position + bytes;
     if (this.#next > this.bytes.length) throw new Error('the arena of this test is too small');
     return position;
+  }
+
+  /** Deals out everything from `position` on again. */
+  reuse(position: number): void {
+    this.#next = position;
   }
 
   address(position: number): GuestPhysical {

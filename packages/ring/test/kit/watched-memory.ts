@@ -21,8 +21,9 @@ type Kind = Access['kind'];
 export class WatchedMemory implements GuestMemory {
   /** Everything has to go through the calls below. */
   readonly view = undefined;
-  /** Accesses so far. */
+  /** Accesses so far, and how many there may be: a loop without an end meets an exception. */
   count = 0;
+  countMax = Number.MAX_SAFE_INTEGER;
   /** The accesses since this was last set to an empty array; undefined keeps none. */
   trace: Access[] | undefined;
   /** Runs before each access, and may do anything but call the queue that is at work. */
@@ -112,6 +113,7 @@ export class WatchedMemory implements GuestMemory {
     if (!(position >= 0 && length >= 0 && position + length <= this.#size))
       throw new Error(`a ${kind} of ${length} bytes at ${position} leaves the memory`);
     this.count += 1;
+    if (this.count > this.countMax) throw new Error('more accesses than such a call may need');
     if (this.trace === undefined && this.before === undefined && this.after === undefined) return;
     const access = { kind, position, length, ordered };
     this.before?.(access);
