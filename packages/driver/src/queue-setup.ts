@@ -1,0 +1,64 @@
+/** Makes a queue in guest memory and hands it to the device. */
+
+import { IommuError, guestPhysical } from '@viommu/common';
+import {
+  type DriverQueue,
+  type QueueFeatures,
+  SplitDriverQueue,
+  splitQueueBytes,
+} from '@viommu/ring';
+import type { DriverTransport } from '@viommu/transport';
+import type { DmaMemory } from './dma-memory.ts';
+
+const CACHE_LINE = 64;
+const DESCRIPTOR_BYTES = 16;
+
+export interface QueueSetup {
+  readonly transport: DriverTransport;
+  readonly dma: DmaMemory;
+  readonly index: number;
+  readonly features: QueueFeatures;
+  /** The most descriptors worth having. */
+  readonly sizeMax: number;
+  /** Buffers of the chains that an indirect table is for; 1 means none. */
+  readonly buffersPerChain: number;
+}
+
+/**
+ * Takes memory for a queue, enables it and returns the driver's side.
+ *
+ * @throws {IommuError} `ENODEV` if the device has no such queue, `ENOMEM` if there is no memory, or what the transport
+ * fails with.
+ */
+export function setUpQueue(setup: QueueSetup): DriverQueue {
+  const { transport, dma, index, features, buffersPerChain } = setup;
+  const sizeMax = Math.min(setup.sizeMax, transport.queueSizeMax(index));
+  if (sizeMax < 1) throw new IommuError('ENODEV', `The IOMMU has no queue ${index}.`);
+  const size = 2 ** Math.floor(Math.log2(sizeMax));
+  const bytes = splitQueueBytes(size);
+  // Each part on lines of its own: the two sides write to different ones.
+  const driverArea = lines(bytes.descriptorArea);
+  const deviceArea = driverArea + lines(bytes.driverArea);
+  const tables = deviceArea + lines(bytes.deviceArea);
+  const indirect = features.indirect && buffersPerChain > 1;
+  const tableBytes = indirect ? size * buffersPerChain * DESCRIPTOR_BYTES : 0;
+  const { address } = dma.take(tables + tableBytes, CACHE_LINE);
+  const part = (offset: number): ReturnType<typeof guestPhysical> =>
+    guestPhysical(address + BigInt(offset));
+  const layout = {
+    size,
+    descriptorArea: part(0),
+    driverArea: part(driverArea),
+    deviceArea: part(deviceArea),
+  };
+  const options = { memory: dma.memory, layout, features };
+  const queue = new SplitDriverQueue(
+    indirect ? { ...options, indirect: { address: part(tables), buffersPerChain } } : options,
+  );
+  transport.enableQueue(index, layout);
+  return queue;
+}
+
+function lines(bytes: number): number {
+  return Math.ceil(bytes / CACHE_LINE) * CACHE_LINE;
+}
