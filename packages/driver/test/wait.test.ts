@@ -1,0 +1,129 @@
+/** The request queue against a device in another thread: polling, sleeping, waking. */
+
+import { Worker } from 'node:worker_threads';
+import { AttachRequest, guestPhysical } from '@viommu/common';
+import { BellWaiter, DmaMemory, RequestQueue } from '@viommu/driver';
+import { Bell, SharedMemory, SplitDriverQueue, splitQueueBytes } from '@viommu/ring';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { AnsweringData } from './helper/answering-worker.ts';
+import { TestPages } from './helper/guest.ts';
+import { ATTACH } from './helper/setup.ts';
+
+const BASE = 0x4000_0000n;
+const SIZE = 64;
+const STOP = 32;
+const DELAY_MS = 48;
+
+interface Threads {
+  readonly requests: RequestQueue;
+  readonly waiter: BellWaiter;
+  readonly words: Int32Array;
+}
+
+let running: { worker: Worker; words: Int32Array } | undefined;
+
+afterEach(async () => {
+  if (running === undefined) return;
+  const { worker, words } = running;
+  running = undefined;
+  Atomics.store(words, STOP, 1);
+  await worker.terminate();
+});
+
+async function start(pollsMax: number, timeoutMs = 5000, withDevice = true): Promise<Threads> {
+  const ram = new SharedArrayBuffer(1 << 18);
+  const words = new Int32Array(new SharedArrayBuffer(256));
+  const base = guestPhysical(BASE);
+  const memory = new SharedMemory({ buffer: ram, offset: 0, size: ram.byteLength, base });
+  const dma = new DmaMemory(memory, new TestPages());
+  const bytes = splitQueueBytes(SIZE);
+  const layout = {
+    size: SIZE,
+    descriptorArea: dma.take(bytes.descriptorArea, 64).address,
+    driverArea: dma.take(bytes.driverArea, 64).address,
+    deviceArea: dma.take(bytes.deviceArea, 64).address,
+  };
+  const indirect = { address: dma.take(SIZE * 32, 64).address, buffersPerChain: 2 };
+  const features = { indirect: true, eventIndex: true };
+  const queue = new SplitDriverQueue({ memory, layout, features, indirect });
+  const doorbell = new Bell(words, 0);
+  const waiter = new BellWaiter(new Bell(words, 16), pollsMax);
+  const port = {
+    notify: () => doorbell.ring(),
+    acknowledge: () => {},
+    lost: () => {},
+  };
+  const clock = { now: () => performance.now() };
+  const requests = new RequestQueue({
+    queue,
+    dma,
+    slots: SIZE,
+    probeSize: 0,
+    port,
+    waiter,
+    clock,
+    timeoutMs,
+  });
+  if (withDevice) {
+    const workerData: AnsweringData = { ram, base: BASE, words, layout };
+    const worker = new Worker(new URL('./helper/answering-worker.ts', import.meta.url), {
+      workerData,
+    });
+    running = { worker, words };
+    await new Promise((resolve) => worker.once('online', resolve));
+  }
+  return { requests, waiter, words };
+}
+
+const REQUEST = AttachRequest.encode({ type: ATTACH, domain: 1, endpoint: 8, flags: 0 });
+
+describe('a device in another thread', () => {
+  it.each([0, 4000])(
+    'answers hundreds of syncs with up to %i looks before a sleep',
+    async (polls) => {
+      const { requests } = await start(polls);
+      let ended = 0;
+      const owner = { requestDone: (_: number, status: number) => (ended += status === 0 ? 1 : 0) };
+      let added = 0;
+      for (let round = 0; round < 300; round += 1) {
+        for (let n = 0; n <= round % 100; n += 1) {
+          requests.addMap(owner, 1, n, n, n, 3);
+          added += 1;
+        }
+        expect(requests.syncReq()).toBeUndefined();
+      }
+      expect(ended).toBe(added);
+    },
+  );
+
+  it('wakes a sleeper that has used up its looks', async () => {
+    const { requests, waiter, words } = await start(10);
+    Atomics.store(words, DELAY_MS, 30);
+    const before = performance.now();
+    expect(requests.sendReqSync(REQUEST)).toBeUndefined();
+    expect(waiter.sleeps).toBeGreaterThan(0);
+    expect(performance.now() - before).toBeLessThan(1000);
+  });
+
+  it('answers an event loop', async () => {
+    const { requests, words } = await start(0);
+    Atomics.store(words, DELAY_MS, 5);
+    const keepAlive = setInterval(() => {}, 50);
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => requests.sendReqAsync(REQUEST)),
+    );
+    clearInterval(keepAlive);
+    expect(answers).toEqual(Array.from({ length: 100 }, () => undefined));
+    expect(requests.inFlight).toBe(0);
+  });
+
+  it('that is not there is given up after the limit', async () => {
+    const before = performance.now();
+    const { requests } = await start(10, 200, false);
+    requests.addReq(REQUEST);
+    expect(requests.syncReq()).toBe('EIO');
+    const waitedMs = performance.now() - before;
+    expect(waitedMs).toBeGreaterThan(190);
+    expect(waitedMs).toBeLessThan(2000);
+  });
+});
