@@ -60,17 +60,17 @@ export interface GuestContext {
    *
    * @throws {IommuError} as `IommuDriver.probe`.
    */
-  startDriver(options?: Partial<IommuDriverOptions>): IommuDriver;
+  readonly startDriver: (options?: Partial<IommuDriverOptions>) => IommuDriver;
   /** The endpoint with this name, or number towards the IOMMU. @throws {IommuError} `ENOENT` */
-  endpoint(nameOrId: string | number): GuestEndpoint;
+  readonly endpoint: (nameOrId: string | number) => GuestEndpoint;
   /** The same, if it is a copy engine. @throws {IommuError} `ENOENT`, or `ENODEV` if it is something else. */
-  copyEngine(nameOrId: string | number): CopyEngine;
+  readonly copyEngine: (nameOrId: string | number) => CopyEngine;
   /** A line for people. */
-  log(text: string): void;
+  readonly log: (text: string) => void;
   /** An object for the creator of the machine: anything that structured cloning takes. */
-  report(event: Readonly<Record<string, unknown>>): void;
+  readonly report: (event: Readonly<Record<string, unknown>>) => void;
   /** True once the program is asked to end. One that does not is ended soon after. */
-  stopped(): boolean;
+  readonly stopped: () => boolean;
 }
 
 /** A guest, and what its shell does with it besides running the program. */

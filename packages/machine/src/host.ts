@@ -48,17 +48,17 @@ export interface HostContext {
   /** What the guest reads when it reads registers of this endpoint. */
   readonly registers: RegisterWindow;
   /** Wakes a guest that waits for an interrupt of this endpoint. */
-  interrupt(): void;
+  readonly interrupt: () => void;
   /** An access hit an MSI region: the machine's interrupt controller has it from here. */
-  interruptMessage(endpoint: number, address: GuestPhysical, data: number): void;
+  readonly interruptMessage: (endpoint: number, address: GuestPhysical, data: number) => void;
   /** Watches the device from now on. */
-  observe(observer: IommuObserver): void;
+  readonly observe: (observer: IommuObserver) => void;
   /** Resets the IOMMU as a reset of the whole machine does. */
-  systemReset(): void;
+  readonly systemReset: () => void;
   /** A line for people. */
-  log(text: string): void;
+  readonly log: (text: string) => void;
   /** An object for the creator of the machine: anything that structured cloning takes. */
-  report(event: Readonly<Record<string, unknown>>): void;
+  readonly report: (event: Readonly<Record<string, unknown>>) => void;
 }
 
 /** Loads the module of an endpoint. */
