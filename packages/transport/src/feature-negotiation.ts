@@ -5,14 +5,14 @@ import { IommuError, VirtioFeature, featureMask, hasFeature } from '@viommu/comm
 /** Words of 32 bits that can hold an offered feature. */
 const WORDS = 2;
 
-/** What the standard does not have over virtio-mmio (the first three), and what this transport does not have yet. */
-const NOT_OFFERED = [
-  VirtioFeature.SR_IOV,
-  VirtioFeature.NOTIF_CONFIG_DATA,
-  VirtioFeature.ADMIN_VQ,
-  VirtioFeature.NOTIFICATION_DATA,
-  VirtioFeature.SUSPEND,
-] as const;
+/** The features of other transports: section "Feature Bits" has them neither offered nor accepted over virtio-mmio. */
+export const OTHER_TRANSPORTS: bigint =
+  featureMask(VirtioFeature.SR_IOV) |
+  featureMask(VirtioFeature.NOTIF_CONFIG_DATA) |
+  featureMask(VirtioFeature.ADMIN_VQ);
+
+/** What this transport does not do yet. */
+const NOT_YET = featureMask(VirtioFeature.NOTIFICATION_DATA) | featureMask(VirtioFeature.SUSPEND);
 
 /** The bits offered and the bits the driver has written so far. */
 export class FeatureNegotiation {
@@ -27,13 +27,12 @@ export class FeatureNegotiation {
       throw new IommuError('EINVAL', 'A device offers feature bits 0 to 63 only.');
     if (!hasFeature(offered, VirtioFeature.VERSION_1))
       throw new IommuError('EINVAL', 'A device must offer VERSION_1.');
-    for (const bit of NOT_OFFERED) {
-      if (hasFeature(offered, bit))
-        throw new IommuError(
-          'EINVAL',
-          `A device cannot offer feature bit ${bit} over virtio-mmio.`,
-        );
-    }
+    const impossible = offered & (OTHER_TRANSPORTS | NOT_YET);
+    if (impossible !== 0n)
+      throw new IommuError(
+        'EINVAL',
+        `A device cannot offer features 0x${impossible.toString(16)} over virtio-mmio.`,
+      );
     this.offered = offered;
   }
 

@@ -18,7 +18,7 @@ import {
 import type { Bell, QueueLayout } from '@viommu/ring';
 import type { Doorbells } from './control-page.ts';
 import type { DriverTransport, FeatureRequest } from './driver-transport.ts';
-import { wordOf } from './feature-negotiation.ts';
+import { OTHER_TRANSPORTS, wordOf } from './feature-negotiation.ts';
 import type { RegisterPort } from './register-device.ts';
 
 const { ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET, FAILED } = DeviceStatus;
@@ -71,6 +71,7 @@ export class MmioTransport implements DriverTransport {
       this.#write(MmioRegister.DeviceFeaturesSel, word);
       offered |= BigInt(this.#read(MmioRegister.DeviceFeatures)) << BigInt(32 * word);
     }
+    offered &= ~OTHER_TRANSPORTS;
     const needed = required | featureMask(VirtioFeature.VERSION_1);
     const missing = needed & ~offered;
     if (missing !== 0n)

@@ -74,6 +74,23 @@ describe('status writes', () => {
     expect(rig.device.log.filter((entry) => entry === 'start')).toHaveLength(1);
   });
 
+  it('basic.dev.suspend.ignore-before-init: SUSPEND is never shown (11.21)', () => {
+    const rig = new Rig();
+    for (const [reach, status] of [
+      [0x00, 0x00],
+      [0x03, 0x03],
+    ] as const) {
+      rig.set(R.status, reach);
+      rig.set(R.status, reach | 0x10);
+      expect(rig.get(R.status)).toBe(status);
+    }
+    rig.features();
+    rig.set(R.status, 0x1b);
+    expect(rig.get(R.status)).toBe(0x0b);
+    rig.set(R.status, 0x1f);
+    expect(rig.get(R.status)).toBe(0x0f);
+  });
+
   it('goes nowhere but to a reset after FAILED', () => {
     const rig = new Rig();
     rig.features();

@@ -52,14 +52,14 @@ describe('identification', () => {
     expect(registers.lines()).toEqual(['r 000', 'r 004', 'r 008']);
   });
 
-  it('mmio.drv.reg.bad-magic-ignored: and reported', () => {
+  it('mmio.drv.reg.bad-magic-ignored, mmio.drv.reg.bad-magic-report', () => {
     const registers = new ScriptedRegisters();
     registers.magic = 0x7472_6977;
     expect(codeOf(() => registers.transport())).toBe('ENODEV');
     expect(registers.lines()).toEqual(['r 000', 'r 004']);
   });
 
-  it('mmio.drv.reg.bad-version-ignored: and reported', () => {
+  it('mmio.drv.reg.bad-version-ignored, mmio.drv.reg.bad-version-report', () => {
     for (const version of [0, 1, 3]) {
       const registers = new ScriptedRegisters();
       registers.version = version;
@@ -68,7 +68,7 @@ describe('identification', () => {
     }
   });
 
-  it('mmio.drv.init.no-access-device-id-zero: an empty slot is no error and is left alone', () => {
+  it('mmio.drv.init.no-access-device-id-zero, mmio.drv.reg.device-id-zero-ignored: no error, no access', () => {
     const registers = new ScriptedRegisters();
     registers.deviceId = 0;
     const transport = registers.transport();
@@ -132,8 +132,30 @@ describe('initialisation', () => {
       registers.offered = VERSION_1 | (1n << bit);
       const everything = (1n << 64n) - 1n;
       registers.transport().negotiate({ wanted: everything, required: 0n });
-      expect(registers.accepted).toBe(registers.offered);
+      // basic.drv.reserved.sr-iov-not-without-cap: bits 37, 39 and 41 belong to PCI.
+      const foreign = [37n, 39n, 41n].includes(bit);
+      expect(registers.accepted).toBe(foreign ? VERSION_1 : registers.offered);
     }
+  });
+
+  it('basic.drv.reserved.sr-iov-not-without-cap: nor can a driver insist on what MMIO does not have', () => {
+    for (const bit of [37n, 39n, 41n]) {
+      const registers = new ScriptedRegisters();
+      registers.offered |= 1n << bit;
+      const transport = registers.transport();
+      expect(codeOf(() => transport.negotiate({ wanted: 0n, required: 1n << bit }))).toBe('ENODEV');
+    }
+  });
+
+  it('basic.drv.init.stop-on-error: no queue and no DRIVER_OK after a refusal', () => {
+    const registers = new ScriptedRegisters();
+    registers.onRead = (offset) => (offset === R.status ? registers.status & 0x83 : undefined);
+    const transport = registers.transport();
+    const from = registers.log.length;
+    expect(codeOf(() => transport.negotiate({ wanted: 0n, required: 0n }))).toBe('ENODEV');
+    expect(registers.lines(from).slice(-3)).toEqual(['w 070=b', 'r 070', 'w 070=8b']);
+    transport.notify(0);
+    expect(registers.rung).toEqual([]);
   });
 
   it('basic.drv.features.not-accept-unknown, basic.drv.features.not-fail-on-unknown-offer', () => {
@@ -151,7 +173,7 @@ describe('initialisation', () => {
     expect(registers.transport().negotiate({ wanted: 0n, required: 0n })).toBe(VERSION_1);
   });
 
-  it('basic.drv.features.fail-without-required: FAILED, and nothing is accepted or enabled', () => {
+  it('basic.drv.features.fail-without-required, basic.drv.reserved.version-1-required: FAILED, and nothing else', () => {
     for (const offered of [0n, 4n, VERSION_1, EVENT_IDX | VERSION_1]) {
       const registers = new ScriptedRegisters();
       registers.offered = offered;
@@ -518,7 +540,7 @@ describe('notifications', () => {
     expect(registers.written(R.queueNotify)).toEqual([]);
   });
 
-  it('mmio.drv.irq.read-status, mmio.drv.irq.acknowledge: with the bits that were read', () => {
+  it('mmio.drv.irq.read-status, mmio.drv.irq.acknowledge, mmio.drv.reg.ack-handled: the bits that were read', () => {
     for (const events of [1, 2, 3]) {
       const registers = new ScriptedRegisters();
       const transport = registers.transport();

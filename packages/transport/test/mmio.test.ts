@@ -52,7 +52,7 @@ describe('driver and device', () => {
     expect(queues.map((queue) => queue.take())).toEqual([5, 6]);
   });
 
-  it('reset and re-enable one queue while the other works', () => {
+  it('mmio.drv.reg.queue-reset-reenable: one queue, while the other works', () => {
     const rig = new Rig();
     const transport = rig.transport();
     transport.negotiate({ wanted: RING_RESET, required: RING_RESET });

@@ -320,6 +320,27 @@ describe('queue reset', () => {
     expect(rig.ram().subarray(0, 0x1000)).toEqual(before);
   });
 
+  it('basic.drv.queue-reset.release-after: the memory of the queue is free', () => {
+    const rig = new Rig();
+    const driver = rig.driverQueue(layoutOf(0));
+    rig.start(VERSION_1 | RING_RESET);
+    request(rig, driver, 1);
+    rig.set(R.queueSel, 0);
+    rig.set(R.queueReset, 1);
+    // Poison: a device that still looked would break, one that still wrote would leave a mark.
+    rig.memory.write(0, new Uint8Array(0x1000).fill(0xff), 0, 0x1000);
+    rig.mmio.suppress();
+    rig.mmio.serve();
+    rig.mmio.arm();
+    expect(rig.get(R.status)).toBe(0x0f);
+    expect(
+      rig
+        .ram()
+        .subarray(0, 0x1000)
+        .every((byte) => byte === 0xff),
+    ).toBe(true);
+  });
+
   it('basic.dev.queue-reset.state-default: the first request comes from index 0 again', () => {
     const rig = new Rig();
     rig.start(VERSION_1 | RING_RESET);
