@@ -1,5 +1,5 @@
-import type { DemonstrationEvent } from '@viommu/machine';
-import { DEMONSTRATION, createMachine, demonstrationMachine } from '@viommu/machine/node';
+import { type DemonstrationEvent, demonstrationMachine } from '@viommu/machine';
+import { DEMONSTRATION, createMachine } from '@viommu/machine/node';
 import { describe, expect, it } from 'vitest';
 
 describe('the demonstration', () => {

@@ -21,7 +21,6 @@ import { locateProgram } from './program.ts';
 import { type MachineStatistics, readStatistics } from './statistics.ts';
 import { type Listener, type Outcome, WorkerThread, within } from './worker-thread.ts';
 
-export { demonstrationMachine } from './demonstration.ts';
 export { nodeRecordFile, type NodeRecordFile } from './record-file.ts';
 
 const EXTENSION: string = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
