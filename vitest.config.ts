@@ -8,5 +8,8 @@ export default defineConfig({
     // line numbers and V8 coverage are those of the files on disk.
     experimental: { viteModuleRunner: false },
     execArgv: ['--conditions=@viommu/source'],
+    // Tests start threads and processes; on a busy machine these take their time, and that is no failure.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });
