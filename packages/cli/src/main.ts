@@ -4,12 +4,9 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ExitCode, Failure, oneLine, usageFailure } from './failure.ts';
-import { inspect } from './inspect.ts';
 import { withLimits } from './limits.ts';
 import { Output } from './output.ts';
-import { BATCH_MODES, type BatchMode, replay } from './replay.ts';
-import { run } from './run.ts';
-import { start } from './start.ts';
+import { BATCH_MODES, type BatchMode } from './replay/walk.ts';
 
 interface CommonOptions {
   readonly json?: true;
@@ -50,7 +47,10 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
   command(BARE_COMMAND, 'the demonstration and the recorded Linux stream (without a command: this)')
     .option('--record <file>', 'write what the demonstration does to a file')
     .action((options: CommonOptions & { record?: string }) =>
-      execute(options, (output, signal) => start(options, output, signal)),
+      execute(options, async (output, signal) => {
+        const { start } = await import('./start.ts');
+        return start(options, output, signal);
+      }),
     );
   command('run [program]', 'run a guest program, or the demonstration')
     .option('--record <file>', 'write what happens to a file (.gz: packed) that replay takes')
@@ -60,9 +60,10 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
       ),
     )
     .action((programFile: string | undefined, options: CommonOptions & RunFlags) =>
-      execute(options, (output, signal) =>
-        run({ program: programFile, ...options }, output, signal),
-      ),
+      execute(options, async (output, signal) => {
+        const { run } = await import('./run.ts');
+        return run({ program: programFile, ...options }, output, signal);
+      }),
     );
   command('replay <files...>', 'send recordings through driver and device, check every answer')
     .addOption(
@@ -74,14 +75,31 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
         .default('lazy'),
     )
     .action((files: string[], options: CommonOptions & { batch: BatchMode }) =>
-      execute(options, (output, signal) => replay(files, options, output, signal)),
+      execute(options, async (output, signal) => {
+        const { replay } = await import('./replay.ts');
+        return replay(files, options, output, signal);
+      }),
     );
   command('inspect <file>', 'say what a recording holds')
     .option('--events', 'list every event after the summary')
     .action((file: string, options: CommonOptions & { events?: true }) =>
-      execute(options, (output, signal) =>
-        inspect(file, { events: options.events === true }, output, signal),
-      ),
+      execute(options, async (output, signal) => {
+        const { inspect } = await import('./inspect.ts');
+        return inspect(file, { events: options.events === true }, output, signal);
+      }),
+    );
+  command('bench [names...]', 'the benchmarks of a checkout, each beside its floor or alternative')
+    .addOption(
+      new Option('--seconds <seconds>', 'how long to measure')
+        .argParser(number('a number of seconds', 0.1, TIMEOUT_MAX_S))
+        .default(20),
+    )
+    .option('--check', 'end with code 1 if a goal is missed')
+    .action((names: string[], options: CommonOptions & { seconds: number; check?: true }) =>
+      execute(options, async (output, signal) => {
+        const { bench } = await import('./bench.ts');
+        return bench(names, { ...options, check: options.check === true }, output, signal);
+      }),
     );
   return program;
 }

@@ -33,14 +33,15 @@ export class Output {
   readonly json: boolean;
   readonly #people: TextStream;
   readonly #programs: TextStream;
-  readonly #notes: TextStream;
+  /** Standard error, for what is drawn over again. */
+  readonly notes: TextStream;
   readonly #environment: OutputOptions['environment'];
 
   constructor({ json, stdout, stderr, environment }: OutputOptions) {
     this.json = json;
     this.#people = json ? stderr : stdout;
     this.#programs = stdout;
-    this.#notes = stderr;
+    this.notes = stderr;
     this.#environment = environment;
   }
 
@@ -56,12 +57,17 @@ export class Output {
 
   /** A line on standard error, whoever reads. */
   note(text: string): void {
-    this.#notes.write(`${text}\n`);
+    this.notes.write(`${text}\n`);
+  }
+
+  /** Text of a program that runs inside a command, as it comes. */
+  pass(text: string, stream: 'stdout' | 'stderr'): void {
+    (stream === 'stdout' ? this.#people : this.notes).write(text);
   }
 
   /** An object for programs; big integers become hex strings with `0x`. Nothing without `--json`. */
   event(value: Readonly<Record<string, unknown>>): void {
-    if (this.json) this.#programs.write(`${JSON.stringify(value, hexBigints)}\n`);
+    if (this.json) this.#programs.write(`${formatValue(value)}\n`);
   }
 
   /** Rows in columns, two spaces in. */
@@ -120,10 +126,20 @@ export function formatBytes(bytes: bigint): string {
     count /= 1024n;
     unit += 1;
   }
-  return `${formatCount(count)} ${BYTE_UNITS[unit] ?? ''}`;
+  return unit === 0 ? formatNoun(count, 'byte') : `${formatCount(count)} ${BYTE_UNITS[unit]}`;
 }
 
 const BYTE_UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'] as const;
+
+/** Seconds with no more digits than mean something. */
+export function roundSeconds(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000;
+}
+
+/** Any value of a program on one line. */
+export function formatValue(value: unknown): string {
+  return JSON.stringify(value, hexBigints) ?? String(value);
+}
 
 function hexBigints(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? formatAddress(value) : value;

@@ -26,11 +26,16 @@ export class Progress {
     this.#timer.unref();
   }
 
-  /** Wipes the line; to be called before anything else is written, and at the end. */
-  end(): void {
-    clearTimeout(this.#timer);
+  /** Wipes the line, before something else is written. It comes back. */
+  clear(): void {
     if (this.#drawn) this.#stream.write(CLEAR_LINE);
     this.#drawn = false;
+  }
+
+  /** Wipes the line for good. */
+  end(): void {
+    clearTimeout(this.#timer);
+    this.clear();
   }
 
   #draw(): void {

@@ -19,8 +19,10 @@ export const Counter = {
   /** Notifications that the driver sent. */
   NOTIFICATIONS: 5,
   SYNCS: 6,
+  /** How long the requests and accesses took altogether, in microseconds. */
+  ELAPSED_US: 7,
   /** Bytes of text behind the counters. */
-  TEXT_BYTES: 7,
+  TEXT_BYTES: 8,
 } as const;
 
 type Counter = (typeof Counter)[keyof typeof Counter];
@@ -32,7 +34,7 @@ export interface Mismatch {
   readonly got: string;
 }
 
-const COUNTERS = 8;
+const COUNTERS = 16;
 const TEXT_AT = 4 * COUNTERS;
 const TEXT_BYTES_MAX = 1 << 17;
 /** Longer texts are cut: a set of a thousand mappings is no message. */

@@ -1,7 +1,7 @@
 /** A recording, read and checked as a whole: what device it was made with, and the script of what happened. */
 
 import type { ConfigEvent, EndpointId, StreamEvent } from '@viommu/common';
-import { ReservedMemoryType } from '@viommu/common';
+import { IommuFeature, ReservedMemory, ReservedMemoryType, hasFeature } from '@viommu/common';
 import { inputFailure } from '../failure.ts';
 import { type StreamFile, readStream } from '../stream-file.ts';
 import type { Script } from './script.ts';
@@ -42,6 +42,8 @@ export interface Recording extends StreamFile {
 
 /** Endpoints that a device of ours serves; a recording that names more is none. */
 const ENDPOINTS_MAX = 65_536;
+/** The largest probe_size of a device of ours. */
+const PROBE_SIZE_MAX = 65_536;
 
 /** Reads a recording to its end. @throws {Failure} for the first thing that is wrong with it. */
 export async function readRecording(file: string, signal?: AbortSignal): Promise<Recording> {
@@ -87,6 +89,8 @@ class RecordingReader {
         this.config = event;
         if (event.pageSizeMask === 0n) return 'page_size_mask is 0, which allows no mapping';
         if (event.bypass > 1) return `bypass is ${event.bypass}, and can be 0 or 1 only`;
+        if (event.probeSize > PROBE_SIZE_MAX)
+          return `probe_size is ${event.probeSize}, and can be ${PROBE_SIZE_MAX} at most`;
         return undefined;
       case 'probe':
         this.counts.probe += 1;
@@ -131,6 +135,11 @@ class RecordingReader {
         return `endpoint ${endpoint} has another reserved region there`;
     }
     regions.push({ type, start, last });
+    const room = hasFeature(this.features, IommuFeature.PROBE)
+      ? (this.config?.probeSize ?? 0)
+      : Infinity;
+    if (regions.length * ReservedMemory.size > room)
+      return `the regions of endpoint ${endpoint} do not fit a probe_size of ${room}`;
     return undefined;
   }
 

@@ -1,0 +1,92 @@
+/** The `viommu` command as a child process, as a user has it. */
+
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const NODE = join(ROOT, 'node_modules', '.bin', 'node');
+const MAIN = join(ROOT, 'packages', 'cli', 'src', 'main.ts');
+/** A command that takes longer than this is ended: it hangs. */
+const TIME_LIMIT_MS = 30_000;
+/** For tests that run commands: on a busy machine even a short one takes its time. */
+export const TEST_LIMIT_MS = 60_000;
+
+/** The recording of real Linux traffic. */
+export const LINUX_RECORDING: string = join(ROOT, 'recordings', 'linux-6.12-lazy.stream.gz');
+
+/** A recording among the tests, by its name. */
+export function stream(name: string): string {
+  return join(import.meta.dirname, 'streams', `${name}.stream`);
+}
+
+export interface Outcome {
+  /** `null` if a signal ended the command. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly elapsedMs: number;
+}
+
+export interface CommandOptions {
+  readonly input?: string | Uint8Array;
+  /** Sends this signal as soon as standard output or standard error holds the text. */
+  readonly signal?: { readonly name: NodeJS.Signals; readonly after: string };
+}
+
+/** Runs `viommu` with these arguments to its end. */
+export async function viommu(
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<Outcome> {
+  const started = performance.now();
+  const child = spawn(NODE, ['--conditions=@viommu/source', MAIN, ...args], {
+    cwd: ROOT,
+    timeout: TIME_LIMIT_MS,
+    killSignal: 'SIGKILL',
+  });
+  let stdout = '';
+  let stderr = '';
+  let signalled = false;
+  const watch = (): void => {
+    const { signal } = options;
+    if (signal === undefined || signalled || !(stdout + stderr).includes(signal.after)) return;
+    signalled = true;
+    child.kill(signal.name);
+  };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+    watch();
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+    watch();
+  });
+  // A command that finds its input damaged does not read to the end.
+  child.stdin.on('error', () => undefined).end(options.input ?? '');
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject).on('close', resolve);
+  });
+  return { code, stdout, stderr, elapsedMs: performance.now() - started };
+}
+
+/** The objects on standard output under `--json`. Throws if anything else is there. */
+export function events({ stdout }: Outcome): Record<string, unknown>[] {
+  return stdout
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** Files of this test file's own, gone when it is done. */
+export function scratch(): (name: string, content: string | Uint8Array) => string {
+  const folder = mkdtempSync(join(tmpdir(), 'viommu-test-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return (name, content) => {
+    const path = join(folder, name);
+    writeFileSync(path, content);
+    return path;
+  };
+}
