@@ -4,7 +4,7 @@
  * Expects `dist` to be built. Node of the machine is the first on the path that is not this project's own.
  */
 
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -28,7 +28,18 @@ const path = (process.env['PATH'] ?? '')
 
 function run(command: string, args: readonly string[], folder: string = project): string {
   const env = { ...process.env, PATH: path };
-  return execFileSync(command, args, { cwd: folder, env, encoding: 'utf8' });
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: folder,
+    env,
+    encoding: 'utf8',
+  });
+  if (status === 0) return stdout;
+  throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}${stderr}`, { cause: error });
+}
+
+/** A tool of this project, which runs on the project's own Node. */
+function tool(name: string): string {
+  return join(root, 'node_modules/.bin', name);
 }
 
 function manifestIn(folder: string): Manifest {
@@ -73,10 +84,8 @@ function specifiers(folder: string): string[] {
 function main(): void {
   const tarballs = packages.map(pack);
   console.log(`packed ${tarballs.length} packages`);
-  for (const tarball of tarballs)
-    execFileSync(join(root, 'node_modules/.bin/publint'), ['--strict', tarball], {
-      stdio: 'inherit',
-    });
+  for (const tarball of tarballs) run(tool('publint'), ['--strict', tarball]);
+  console.log('publint has nothing to say');
 
   writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }\n');
   run('npm', ['install', '--no-audit', '--no-fund', ...tarballs]);
@@ -111,7 +120,7 @@ function main(): void {
     join(project, 'tsconfig.json'),
     JSON.stringify({ compilerOptions: options, files: ['import.ts'] }),
   );
-  execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', project], { stdio: 'inherit' });
+  run(tool('tsc'), ['-p', project]);
   console.log('the types of all of them resolve');
 
   const command = join(project, 'node_modules/.bin/viommu');
@@ -126,7 +135,7 @@ function main(): void {
 try {
   main();
 } catch (error) {
-  // The message of a command that failed holds what it wrote to stderr.
+  // The message of a command that failed holds what it wrote.
   check(false, error instanceof Error ? error.message : String(error));
 } finally {
   rmSync(project, { recursive: true, force: true });
