@@ -15,7 +15,7 @@ import {
   hasFeature,
   pageOf,
 } from '@viommu/common';
-import type { DriverQueue, GuestMemory } from '@viommu/ring';
+import { type DriverQueue, type GuestMemory, queueFeatures } from '@viommu/ring';
 import type { DriverTransport } from '@viommu/transport';
 import { readDeviceConfig } from './device-config.ts';
 import { DmaMemory } from './dma-memory.ts';
@@ -125,12 +125,9 @@ export class IommuDriver implements Instance {
     this.features = transport.negotiate({ wanted, required: REQUIRED_FEATURES });
     if (bypass !== undefined) this.#setBypass(bypass);
 
+    const ring = queueFeatures(this.features);
     const queueOf = (index: number, sizeMax: number, buffersPerChain: number): DriverQueue =>
       setUpQueue({ transport, dma, index, features: ring, sizeMax, buffersPerChain });
-    const ring = {
-      indirect: this.has(VirtioFeature.INDIRECT_DESC),
-      eventIndex: this.has(VirtioFeature.EVENT_IDX),
-    };
     const { requestQueueSize = REQUEST_QUEUE_SIZE, eventQueueSize = EVENT_QUEUE_SIZE } = options;
     const requestRing = queueOf(IommuQueue.REQUEST, requestQueueSize, REQUEST_BUFFERS);
     const eventRing = queueOf(IommuQueue.EVENT, eventQueueSize, 1);

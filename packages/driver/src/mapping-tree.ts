@@ -201,9 +201,10 @@ export class MappingTree {
 
   /** Joins the chunk at `at` with the one behind it if they are nearly empty. */
   #join(at: number): void {
-    const chunk = this.#chunks[at];
-    const next = this.#chunks[at + 1];
-    if (chunk === undefined || next === undefined || chunk.count + next.count > JOIN_MAX) return;
+    if (at < 0 || at + 1 >= this.#chunks.length) return;
+    const chunk = this.#chunks[at]!; // Below the length, both.
+    const next = this.#chunks[at + 1]!;
+    if (chunk.count + next.count > JOIN_MAX) return;
     chunk.append(next, 0);
     next.count = 0;
     this.#removeChunk(at + 1);

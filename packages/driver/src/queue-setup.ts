@@ -1,12 +1,7 @@
 /** Makes a queue in guest memory and hands it to the device. */
 
 import { IommuError, guestPhysical } from '@viommu/common';
-import {
-  type DriverQueue,
-  type QueueFeatures,
-  SplitDriverQueue,
-  splitQueueBytes,
-} from '@viommu/ring';
+import { type DriverQueue, type QueueFeatures, createDriverQueue, queueBytes } from '@viommu/ring';
 import type { DriverTransport } from '@viommu/transport';
 import type { DmaMemory } from './dma-memory.ts';
 
@@ -34,8 +29,9 @@ export function setUpQueue(setup: QueueSetup): DriverQueue {
   const { transport, dma, index, features, buffersPerChain } = setup;
   const sizeMax = Math.min(setup.sizeMax, transport.queueSizeMax(index));
   if (sizeMax < 1) throw new IommuError('ENODEV', `The IOMMU has no queue ${index}.`);
+  // Split queues have no other sizes.
   const size = 2 ** Math.floor(Math.log2(sizeMax));
-  const bytes = splitQueueBytes(size);
+  const bytes = queueBytes(size, features.packed === true);
   // Each part on lines of its own: the two sides write to different ones.
   const driverArea = lines(bytes.descriptorArea);
   const deviceArea = driverArea + lines(bytes.driverArea);
@@ -52,7 +48,7 @@ export function setUpQueue(setup: QueueSetup): DriverQueue {
     deviceArea: part(deviceArea),
   };
   const options = { memory: dma.memory, layout, features };
-  const queue = new SplitDriverQueue(
+  const queue = createDriverQueue(
     indirect ? { ...options, indirect: { address: part(tables), buffersPerChain } } : options,
   );
   transport.enableQueue(index, layout);
