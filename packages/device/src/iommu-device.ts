@@ -189,8 +189,8 @@ export class IommuDevice implements VirtioDevice {
     let status: Status = Status.INVAL; // 1.4
     if (written < answer.length || endpoint === undefined) answer.fill(0); // iommu.dev.probe.too-small-inval, iommu.dev.probe.too-small-no-property; 6.1
     else status = this.iommu.probe(endpoint, answer);
+    // The reserved bytes of the tail are never anything but zero.
     const tail = written - RequestTail.size;
-    answer.fill(0, tail, written);
     answer[tail + RequestTail.offset.status] = status;
     chain.write(0, answer, 0, written);
     return written;

@@ -1,4 +1,5 @@
 import { FaultReason, Status } from '@viommu/common';
+import { type DeviceQueue, Popped } from '@viommu/ring';
 import { describe, expect, it, vi } from 'vitest';
 import { A, ABSENT, B, READ, WRITE, attachBytes, createGuest, type Guest } from './guest.ts';
 
@@ -184,6 +185,32 @@ describe('event queue', () => {
     guest.access(A, 0x2000n, 1);
     expect(guest.resets).toHaveLength(1);
     expect(guest.takeEvents()).toEqual([]);
+  });
+
+  it('(8.4) a driver that adds short buffers for ever does not keep the device', () => {
+    const size = 8;
+    let pushed = 0;
+    const endless: DeviceQueue = {
+      size,
+      fault: undefined,
+      pop: (chain) => {
+        chain.begin(0);
+        chain.append(0, 8, true);
+        return Popped.CHAIN;
+      },
+      push: () => {
+        pushed += 1;
+      },
+      publish: () => false,
+      ready: () => true,
+      armNotification: () => false,
+      suppressNotification: () => {},
+    };
+    const guest = createGuest();
+    guest.device.queueStarted(1, endless);
+    guest.access(A, 0x2000n, 1);
+    expect(pushed).toBe(size);
+    expect(guest.device.droppedFaults).toBe(1);
   });
 
   it('a stopped event queue takes no record', () => {

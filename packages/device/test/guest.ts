@@ -39,7 +39,7 @@ export const ABSENT = 77;
 
 const BASE = 0x4000_0000n;
 const SIZE = 0x4_0000;
-const QUEUE_SIZE = 16;
+const QUEUE_SIZE = 256;
 const EVENT_RING = 0x2000;
 const AVAILABLE_INDEX = splitQueueBytes(QUEUE_SIZE).descriptorArea + AvailableRing.offset.idx;
 const REQUEST = 0x4000;
@@ -267,7 +267,7 @@ export class Guest {
       size: QUEUE_SIZE,
       descriptorArea: guestPhysical(start),
       driverArea: guestPhysical(start + BigInt(bytes.descriptorArea)),
-      deviceArea: guestPhysical(start + 0x1000n),
+      deviceArea: guestPhysical(start + 0x1400n),
     };
   }
 }

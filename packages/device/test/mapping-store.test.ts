@@ -217,6 +217,67 @@ describe('mapping store', () => {
     }
   });
 
+  it('shrinks to a single node with its last mapping, however high it was', () => {
+    const pool = new MappingPool();
+    const store = new MappingStore(pool);
+    // Full nodes on two levels, and one mapping more: it has a way of its own down from the root.
+    const full = FANOUT * FANOUT;
+    for (let page = 0; page <= full; page += 1) onePage(store, page);
+    expect(store.levels).toBe(3);
+    expect(unmapPages(store, 0, full - 1)).toBe(true);
+    expect(store.levels).toBe(1);
+    expect(pool.nodes).toBe(1);
+    expect(entriesOf(pool, store)).toHaveLength(1);
+  });
+
+  it('works in a tree that grew from the low end', () => {
+    const pool = new MappingPool();
+    const store = new MappingStore(pool);
+    const pages = 3 * FANOUT * FANOUT;
+    const mapped = new Set<number>();
+    for (let page = pages - 1; page >= 0; page -= 1) {
+      onePage(store, page);
+      mapped.add(page);
+    }
+    const random = randomFrom(3);
+    const low = FANOUT * FANOUT;
+    for (let operation = 0; operation < 6000; operation += 1) {
+      const first = random(low);
+      if (random(2) === 0) {
+        const last = first + random(60);
+        expect(unmapPages(store, first, last)).toBe(true);
+        for (let page = first; page <= last; page += 1) mapped.delete(page);
+      } else {
+        expect(onePage(store, first)).toBe(!mapped.has(first));
+        mapped.add(first);
+      }
+    }
+    expect(entriesOf(pool, store).map(({ start }) => pageOf(start))).toEqual(
+      [...mapped].sort((a, b) => a - b),
+    );
+    for (let page = 0; page < pages; page += 1)
+      expect(store.find(page, 0) >= 0).toBe(mapped.has(page));
+  });
+
+  it('finds what came in below a freed first child, after nodes joined', () => {
+    const pool = new MappingPool();
+    const store = new MappingStore(pool);
+    const inner = FANOUT * FANOUT;
+    for (let page = 0; page < 4 * inner; page += 1) onePage(store, page);
+    // The first leaf of the second inner node goes, and a mapping comes back in its place.
+    expect(unmapPages(store, inner, inner + FANOUT - 1)).toBe(true);
+    expect(onePage(store, inner + 1)).toBe(true);
+    // Both inner nodes lose so many leaves that they join.
+    expect(unmapPages(store, FANOUT * 2, inner - 1)).toBe(true);
+    expect(unmapPages(store, inner + 6 * FANOUT, 2 * inner - 1)).toBe(true);
+    expect(store.find(inner + 1, 0)).toBeGreaterThanOrEqual(0);
+    expect(onePage(store, inner + 1)).toBe(false);
+    expect(onePage(store, inner)).toBe(true);
+    expect(unmapPages(store, inner, inner + 1)).toBe(true);
+    expect(store.find(inner + 1, 0)).toBe(-1);
+    expect(store.size).toBe(entriesOf(pool, store).length);
+  });
+
   it('keeps its memory bounded whatever is mapped and unmapped', () => {
     // The worst we know: thin out what is there, fill up elsewhere, again and again.
     const pool = new MappingPool();

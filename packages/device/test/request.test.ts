@@ -329,6 +329,19 @@ describe('order and batches', () => {
     expect(guest.interrupts).toEqual([0]);
   });
 
+  it('(9.2) a long burst is published in parts', () => {
+    const guest = createGuest();
+    for (let request = 0; request < 100; request += 1) guest.add(attachBytes(1, A), 4);
+    const taken = (): number => {
+      let count = 0;
+      while (guest.take() === 4) count += 1;
+      return count;
+    };
+    expect([guest.device.serve(), taken()]).toEqual([true, 64]);
+    expect([guest.device.serve(), taken()]).toEqual([true, 36]);
+    expect([guest.device.serve(), taken()]).toEqual([false, 0]);
+  });
+
   it('a damaged request ring stops the device, and a reset makes it work again', () => {
     const guest = createGuest();
     guest.attach(1, A);

@@ -4,11 +4,11 @@ import { type DomainId, domainId } from '@viommu/common';
 import type { Endpoint } from './endpoint.ts';
 import type { MappingPool } from './mapping-pool.ts';
 import { MappingStore } from './mapping-store.ts';
-import type { PageRange, Reservation } from './reserved-region.ts';
+import type { PageRange } from './reserved-region.ts';
 
-/** A reserved region that endpoints of a domain have, and how many of them. */
+/** A reserved region of endpoints of a domain, and how many have it. */
 interface Guard {
-  readonly reservation: Reservation;
+  readonly pages: PageRange;
   endpoints: number;
 }
 
@@ -32,9 +32,9 @@ export class Domain {
   add(endpoint: Endpoint): void {
     this.endpoints.add(endpoint);
     endpoint.domain = this;
-    for (const reservation of endpoint.reservations) {
-      const guard = this.#guardOf(reservation);
-      if (guard === undefined) this.#guards.push({ reservation, endpoints: 1 });
+    for (const { pages } of endpoint.reservations) {
+      const guard = this.#guardOf(pages);
+      if (guard === undefined) this.#guards.push({ pages, endpoints: 1 });
       else guard.endpoints += 1;
     }
   }
@@ -43,42 +43,41 @@ export class Domain {
   remove(endpoint: Endpoint): void {
     this.endpoints.delete(endpoint);
     endpoint.domain = undefined;
-    for (const reservation of endpoint.reservations) {
-      const guard = this.#guardOf(reservation);
+    for (const { pages } of endpoint.reservations) {
+      const guard = this.#guardOf(pages);
       if (guard === undefined) continue;
       guard.endpoints -= 1;
       if (guard.endpoints === 0) this.#guards.splice(this.#guards.indexOf(guard), 1);
     }
   }
 
-  /** True if the range touches a granule of a reserved region. */
+  /** True if the range touches a reserved region. */
   isReserved(
     startPage: number,
     startOffset: number,
     lastPage: number,
     lastOffset: number,
   ): boolean {
-    for (const { reservation } of this.#guards)
-      if (reservation.guard.touches(startPage, startOffset, lastPage, lastOffset)) return true;
+    for (const { pages } of this.#guards)
+      if (pages.touches(startPage, startOffset, lastPage, lastOffset)) return true;
     return false;
   }
 
-  /** True if a mapping touches a granule of a reserved region of `endpoint`. */
+  /** True if a mapping touches a reserved region of `endpoint`. */
   conflictsWith(endpoint: Endpoint): boolean {
-    return endpoint.reservations.some(({ guard }) => overlapsMapping(this.mappings, guard));
-  }
-
-  #guardOf({ guard: wanted }: Reservation): Guard | undefined {
-    return this.#guards.find(
-      ({ reservation: { guard } }) =>
-        guard.startPage === wanted.startPage &&
-        guard.startOffset === wanted.startOffset &&
-        guard.lastPage === wanted.lastPage &&
-        guard.lastOffset === wanted.lastOffset,
+    return endpoint.reservations.some(
+      ({ pages: { startPage, startOffset, lastPage, lastOffset } }) =>
+        this.mappings.overlaps(startPage, startOffset, lastPage, lastOffset),
     );
   }
-}
 
-function overlapsMapping(mappings: MappingStore, of: PageRange): boolean {
-  return mappings.overlaps(of.startPage, of.startOffset, of.lastPage, of.lastOffset);
+  #guardOf(wanted: PageRange): Guard | undefined {
+    return this.#guards.find(
+      ({ pages }) =>
+        pages.startPage === wanted.startPage &&
+        pages.startOffset === wanted.startOffset &&
+        pages.lastPage === wanted.lastPage &&
+        pages.lastOffset === wanted.lastOffset,
+    );
+  }
 }

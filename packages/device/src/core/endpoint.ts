@@ -28,10 +28,10 @@ export class Endpoint {
   domain: Domain | undefined = undefined;
 
   /** @throws {IommuError} `EINVAL` for a number that is none, or regions that contradict each other. */
-  constructor({ id, reserved = [] }: EndpointOptions, granule: bigint) {
+  constructor({ id, reserved = [] }: EndpointOptions) {
     if (!isUint32(id)) throw new IommuError('EINVAL', `An endpoint cannot have the number ${id}.`);
     this.id = endpointId(id);
-    this.reservations = readRegions(reserved, granule);
+    this.reservations = readRegions(reserved);
     this.properties = encodeProperties(this.reservations);
   }
 }

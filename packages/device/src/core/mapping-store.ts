@@ -322,7 +322,6 @@ export class MappingStore {
       this.#root = pool.child(root * FANOUT);
       this.#height -= 1;
       pool.release(root);
-      this.#shrinkRoot();
     }
   }
 

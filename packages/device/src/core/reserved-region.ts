@@ -9,7 +9,6 @@ import {
   ProbeType,
   ReservedMemory,
   ReservedMemoryType,
-  alignOutward,
   offsetInPage,
   overlaps,
   pageOf,
@@ -65,16 +64,16 @@ export function isBefore(aPage: number, aOffset: number, bPage: number, bOffset:
 export class Reservation {
   readonly region: ReservedRegion;
   readonly msi: boolean;
-  /** The region itself, which accesses meet. */
-  readonly exact: PageRange;
-  /** The region in whole granules, which mappings must keep off (6.11). */
-  readonly guard: PageRange;
+  /**
+   * The region to the byte. Mappings are whole granules, so they touch the region where they touch one of its granules,
+   * and no rounding is needed for a region that is not aligned (6.11).
+   */
+  readonly pages: PageRange;
 
-  constructor(region: ReservedRegion, granule: bigint) {
+  constructor(region: ReservedRegion) {
     this.region = region;
     this.msi = region.type === 'msi';
-    this.exact = new PageRange(region);
-    this.guard = new PageRange(alignOutward(region, granule));
+    this.pages = new PageRange(region);
   }
 }
 
@@ -84,7 +83,7 @@ export class Reservation {
  * @throws {IommuError} `EINVAL` for regions that overlap, more than one for interrupts, or an end before its start;
  * `EOVERFLOW` for addresses beyond 64 bits.
  */
-export function readRegions(regions: readonly ReservedRegion[], granule: bigint): Reservation[] {
+export function readRegions(regions: readonly ReservedRegion[]): Reservation[] {
   const ordered = regions
     .map((region) => ({ ...range(region.start, region.last), type: region.type }))
     .toSorted((a, b) => (a.start < b.start ? -1 : 1));
@@ -100,7 +99,7 @@ export function readRegions(regions: readonly ReservedRegion[], granule: bigint)
   // iommu.dev.resv.single-msi
   if (ordered.filter(({ type }) => type === 'msi').length > 1)
     throw new IommuError('EINVAL', 'An endpoint has more than one region for interrupts.');
-  return ordered.map((region) => new Reservation(region, granule));
+  return ordered.map((region) => new Reservation(region));
 }
 
 /** The properties that a PROBE returns for these regions. */

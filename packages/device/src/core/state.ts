@@ -32,8 +32,6 @@ export class IommuState {
   readonly faults: FaultSink | undefined;
 
   readonly pageSizeMask: bigint;
-  /** Bytes in the smallest page: mappings are whole multiples of it. */
-  readonly granule: bigint;
   readonly inputRange: Range;
   readonly domainRange: DomainRange;
   readonly probeSize: number;
@@ -69,8 +67,8 @@ export class IommuState {
     this.observer = options.observer;
     this.faults = faults;
 
-    this.granule = this.pageSizeMask & -this.pageSizeMask;
-    const granule = Number(this.granule);
+    // Mappings are whole multiples of the smallest page.
+    const granule = Number(this.pageSizeMask & -this.pageSizeMask);
     this.offsetMask = Math.min(granule, PAGE_SIZE) - 1;
     this.granulePages = Math.max(granule / PAGE_SIZE, 1);
     this.input = new PageRange(this.inputRange);
@@ -78,7 +76,7 @@ export class IommuState {
   }
 
   plug(options: EndpointOptions): Endpoint {
-    const endpoint = new Endpoint(options, this.granule);
+    const endpoint = new Endpoint(options);
     if (this.endpoints.has(endpoint.id))
       throw new IommuError('EINVAL', `There is an endpoint ${endpoint.id} already.`);
     if (this.endpoints.size >= this.limits.endpoints)

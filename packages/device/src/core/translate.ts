@@ -39,13 +39,13 @@ export function translate(
       // 6.7: reserved regions come before everything else, in a bypass domain and without a domain as well.
       const reservation = reservationFrom(reservations, page, offset);
       if (reservation !== undefined) {
-        const { exact, msi } = reservation;
-        const before = distance(page, offset, exact.startPage, exact.startOffset);
+        const { pages, msi } = reservation;
+        const before = distance(page, offset, pages.startPage, pages.startOffset);
         if (before <= 0) {
           // iommu.dev.resv.access-contained; 6.12: only a write is an interrupt.
           if (!msi || access !== MapFlag.WRITE)
             return refuse(FaultReason.MAPPING, page, offset, into);
-          bytes = Math.min(bytes, distance(page, offset, exact.lastPage, exact.lastOffset) + 1);
+          bytes = Math.min(bytes, distance(page, offset, pages.lastPage, pages.lastOffset) + 1);
           into.add(page, offset, bytes, PieceKind.MSI);
           remaining -= bytes;
           offset += bytes;
@@ -108,7 +108,7 @@ function reservationFrom(
   offset: number,
 ): Reservation | undefined {
   for (const reservation of reservations) {
-    const { lastPage, lastOffset } = reservation.exact;
+    const { lastPage, lastOffset } = reservation.pages;
     if (!isBefore(lastPage, lastOffset, page, offset)) return reservation;
   }
   return undefined;
