@@ -8,6 +8,8 @@ export interface Import {
   /** As written; a worker's `./name.${extension}` is given as `./name.ts`. */
   readonly specifier: string;
   readonly line: number;
+  /** True if the file is named by its URL, to be started or loaded later, and not imported. */
+  readonly byUrl: boolean;
 }
 
 /** A parsed file. */
@@ -57,7 +59,7 @@ export function importsOf(module: Module): Import[] {
       const [first] = node.arguments;
       if (node.callee.type !== 'Identifier' || node.callee.name !== 'URL') return;
       if (first === undefined || first.type === 'SpreadElement') return;
-      if (textOf(first)?.endsWith('.ts') === true) add(node, first);
+      if (textOf(first)?.endsWith('.ts') === true) add(node, first, true);
     },
   });
   return imports;
