@@ -45,9 +45,14 @@ export function parse({ path, text }: TextFile): Module {
 /** Everything a module names: imports, re-exports, dynamic imports, import types and files named beside it by URL. */
 export function importsOf(module: Module): Import[] {
   const imports: Import[] = [];
-  const add = (node: { readonly start: number }, source: Expression | null | undefined): void => {
+  const add = (
+    node: { readonly start: number },
+    source: Expression | null | undefined,
+    byUrl = false,
+  ): void => {
     const specifier = textOf(source);
-    if (specifier !== undefined) imports.push({ specifier, line: lineOf(module.text, node.start) });
+    if (specifier !== undefined)
+      imports.push({ specifier, line: lineOf(module.text, node.start), byUrl });
   };
   module.visit({
     ImportDeclaration: (node) => add(node, node.source),
