@@ -1,6 +1,6 @@
 /**
  * What a hostile device can write into a split ring, and what the driver's side makes of it. The numbers of the cases
- * are explained in `hostile-guest.test.ts`.
+ * are explained in `hostile-chain.test.ts`.
  */
 
 import { BufferList, type QueueFeatures, SplitDriverQueue, Taken } from '@viommu/ring';
