@@ -2,7 +2,7 @@
 
 import { IommuError, IommuFeature, VirtioFeature, featureMask } from '@viommu/common';
 
-/** One switch for each feature; what is not named is offered, the old BYPASS excepted. */
+/** One switch for each feature; what is not named is offered, the old BYPASS and packed rings excepted. */
 export interface FeatureOffer {
   readonly inputRange?: boolean;
   readonly domainRange?: boolean;
@@ -16,6 +16,8 @@ export interface FeatureOffer {
   readonly indirect?: boolean;
   readonly eventIndex?: boolean;
   readonly inOrder?: boolean;
+  /** Packed rings, for drivers that want them; split ones are faster here. Default false. */
+  readonly packed?: boolean;
   readonly ringReset?: boolean;
 }
 
@@ -40,6 +42,7 @@ export function offeredFeatures(offer: FeatureOffer = {}): bigint {
     [VirtioFeature.INDIRECT_DESC, offer.indirect ?? true],
     [VirtioFeature.EVENT_IDX, offer.eventIndex ?? true],
     [VirtioFeature.VERSION_1, true],
+    [VirtioFeature.RING_PACKED, offer.packed ?? false],
     // 9.1: requests are handled and given back one after another in any case.
     [VirtioFeature.IN_ORDER, offer.inOrder ?? true],
     [VirtioFeature.RING_RESET, offer.ringReset ?? true],

@@ -18,10 +18,11 @@ import {
 import {
   BufferList,
   SharedMemory,
-  SplitDeviceQueue,
-  SplitDriverQueue,
+  createDeviceQueue,
+  createDriverQueue,
   queueFeatures,
   splitQueueBytes,
+  type DriverQueue,
   type QueueFeatures,
   type QueueLayout,
 } from '@viommu/ring';
@@ -46,6 +47,7 @@ const REQUEST = 0x4000;
 const ANSWER = 0x8000;
 const EVENTS = 0x2_0000;
 const EVENT_STRIDE = 0x100;
+const TABLES = 0x3_0000;
 
 export interface GuestOptions extends IommuDeviceOptions {
   /** The bits the driver accepts; default all that are offered. */
@@ -79,8 +81,8 @@ export class Guest {
   readonly interrupts: number[] = [];
   readonly resets: string[] = [];
   // Each of these is set by `start`.
-  #requests!: SplitDriverQueue;
-  #events!: SplitDriverQueue;
+  #requests!: DriverQueue;
+  #events!: DriverQueue;
   #features!: QueueFeatures;
   readonly #port: DevicePort = {
     interrupt: (queue) => this.interrupts.push(queue),
@@ -103,8 +105,8 @@ export class Guest {
   restartQueue(): void {
     const layout = this.#layout(0);
     const shared = { memory: this.memory, features: this.#features, layout };
-    this.#requests = new SplitDriverQueue(shared);
-    this.device.queueStarted(0, new SplitDeviceQueue(shared));
+    this.#requests = createDriverQueue(shared);
+    this.device.queueStarted(0, createDeviceQueue(shared));
   }
 
   /** From FEATURES_OK to DRIVER_OK. */
@@ -115,14 +117,15 @@ export class Guest {
     const { memory } = this;
     this.#features = queueFeatures(features);
     const shared = { memory, features: this.#features };
-    this.#requests = new SplitDriverQueue({ ...shared, layout: requests });
-    this.#events = new SplitDriverQueue({ ...shared, layout: events });
+    const indirect = { address: guestPhysical(BASE + BigInt(TABLES)), buffersPerChain: 8 };
+    this.#requests = createDriverQueue({ ...shared, layout: requests, indirect });
+    this.#events = createDriverQueue({ ...shared, layout: events });
     this.device.start({
       features,
       memory,
       queues: [
-        new SplitDeviceQueue({ ...shared, layout: requests }),
-        new SplitDeviceQueue({ ...shared, layout: events }),
+        createDeviceQueue({ ...shared, layout: requests }),
+        createDeviceQueue({ ...shared, layout: events }),
       ],
       port: this.#port,
     });

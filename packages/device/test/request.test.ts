@@ -287,6 +287,47 @@ describe('framing', () => {
   });
 });
 
+describe('queues of every kind', () => {
+  for (const packed of [false, true]) {
+    for (let bits = 0; bits < 8; bits += 1) {
+      const features = {
+        packed,
+        indirect: (bits & 1) !== 0,
+        eventIndex: (bits & 2) !== 0,
+        inOrder: (bits & 4) !== 0,
+      };
+      it(`give the same answers: ${JSON.stringify(features)}`, () => {
+        const guest = createGuest({ features, probeSize: 32 });
+        guest.postEvents(8, 24);
+        const answers = [
+          guest.attach(1, A),
+          guest.map(1, 0x1000n, 0x1fffn, 0xa000n),
+          guest.map(1, 0x1000n, 0x1fffn, 0xa000n),
+          guest.probe(A).length,
+          guest.send(Uint8Array.of(99, 0, 0, 0), 4).length,
+          guest.access(A, 0x1ff0n, 0x20),
+          guest.takeEvents().map(({ length }) => length),
+          guest.unmap(1, 0n, 0xffffn),
+          guest.detach(1, A),
+          guest.detach(1, A),
+        ];
+        expect(answers).toEqual([
+          OK,
+          OK,
+          INVAL,
+          36,
+          0,
+          'mapping fault at 2000',
+          [0, 24],
+          OK,
+          OK,
+          INVAL,
+        ]);
+      });
+    }
+  }
+});
+
 describe('order and batches', () => {
   it('(9.1) requests queued together are handled one after another', () => {
     const guest = createGuest();

@@ -14,7 +14,7 @@ export interface Limits {
   readonly mappings: number;
 }
 
-/** The largest limit on mappings: 512 MiB of nodes in the worst case. */
+/** The largest limit on mappings: below 640 MiB of nodes in the worst case. */
 export const MAPPINGS_MAX: number = 1 << 22;
 
 const ENDPOINTS_MAX = 1 << 20;
@@ -27,7 +27,7 @@ export const DEFAULT_LIMITS: Limits = {
   domains: 1 << 12,
   // 1 GiB in single pages: more than an operating system maps for one device at a time, and a quarter of the total.
   mappingsPerDomain: 1 << 18,
-  // 40 MiB of nodes in ordinary use, 128 MiB if the guest does its worst.
+  // 33 to 48 MiB of nodes in ordinary use, below 160 MiB if the guest does its worst.
   mappings: 1 << 20,
 };
 
