@@ -14,10 +14,8 @@ import {
   IommuError,
   type Iova,
   RequestType,
-  Status,
+  type Status,
   addressAt,
-  domainId,
-  endpointId,
   guestPhysical,
   iova,
   isUint32,
@@ -32,6 +30,7 @@ import type { Limits } from './limits.ts';
 import { map } from './map.ts';
 import type { DomainRange, IommuOptions } from './options.ts';
 import { probe } from './probe.ts';
+import { reportAttach, reportDetach, reportMap, reportProbe, reportUnmap } from './report.ts';
 import { type FaultSink, IommuState } from './state.ts';
 import { translate } from './translate.ts';
 import { TranslateOutcome, Translation } from './translation.ts';
@@ -58,11 +57,7 @@ export class Iommu {
   attach(domain: number, endpoint: number, flags: number): Status {
     const status = attach(this.#state, domain, endpoint, flags);
     const { observer } = this.#state;
-    if (observer !== undefined) {
-      const ids = { domain: domainId(domain), endpoint: endpointId(endpoint) };
-      if (status === Status.OK) observer.attached?.(ids.domain, ids.endpoint, flags);
-      else observer.refused?.(status, { kind: 'attach', ...ids, flags });
-    }
+    if (observer !== undefined) reportAttach(observer, status, domain, endpoint, flags);
     return status;
   }
 
@@ -70,11 +65,7 @@ export class Iommu {
   detach(domain: number, endpoint: number): Status {
     const status = detach(this.#state, domain, endpoint);
     const { observer } = this.#state;
-    if (observer !== undefined) {
-      const ids = { domain: domainId(domain), endpoint: endpointId(endpoint) };
-      if (status === Status.OK) observer.detached?.(ids.domain, ids.endpoint);
-      else observer.refused?.(status, { kind: 'detach', ...ids });
-    }
+    if (observer !== undefined) reportDetach(observer, status, domain, endpoint);
     return status;
   }
 
@@ -103,17 +94,8 @@ export class Iommu {
     const { observer } = this.#state;
     if (observer !== undefined) {
       const virt = rangeOf(startPage, startOffset, lastPage, lastOffset);
-      const physStart = guestPhysical(addressAt(physPage, physOffset));
-      if (status === Status.OK) observer.mapped?.(domainId(domain), virt, physStart, flags);
-      else
-        observer.refused?.(status, {
-          kind: 'map',
-          domain: domainId(domain),
-          virtStart: virt.start,
-          virtLast: virt.last,
-          physStart,
-          flags,
-        });
+      const phys = guestPhysical(addressAt(physPage, physOffset));
+      reportMap(observer, status, domain, virt, phys, flags);
     }
     return status;
   }
@@ -139,32 +121,17 @@ export class Iommu {
     );
     if (observer !== undefined) {
       const virt = rangeOf(startPage, startOffset, lastPage, lastOffset);
-      if (status === Status.OK) observer.unmapped?.(domainId(domain), virt, removed ?? []);
-      else
-        observer.refused?.(status, {
-          kind: 'unmap',
-          domain: domainId(domain),
-          virtStart: virt.start,
-          virtLast: virt.last,
-        });
+      reportUnmap(observer, status, domain, virt, removed ?? []);
     }
     return status;
   }
 
   /** PROBE. Fills the first `probeSize` bytes of `into` with properties and zeros. */
   probe(endpoint: number, into: Uint8Array): Status {
+    const { observer, endpoints } = this.#state;
     const status = probe(this.#state, endpoint, into);
-    const { observer } = this.#state;
-    if (observer !== undefined) {
-      const id = endpointId(endpoint);
-      const regions = this.#state.endpoints.get(endpoint)?.reservations ?? [];
-      if (status === Status.OK)
-        observer.probed?.(
-          id,
-          regions.map(({ region }) => region),
-        );
-      else observer.refused?.(status, { kind: 'probe', endpoint: id });
-    }
+    if (observer !== undefined)
+      reportProbe(observer, status, endpoint, endpoints.get(endpoint)?.reservations ?? []);
     return status;
   }
 
@@ -376,6 +343,7 @@ function rangeOf(
   lastPage: number,
   lastOffset: number,
 ): Range<Iova> {
+  // Not checked: the range of a request may end before it starts.
   return {
     start: iova(addressAt(startPage, startOffset)),
     last: iova(addressAt(lastPage, lastOffset)),
