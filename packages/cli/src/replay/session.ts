@@ -153,6 +153,7 @@ function deviceOptions(recording: Recording): DeviceOptions {
     indirect: has(VirtioFeature.INDIRECT_DESC),
     eventIndex: has(VirtioFeature.EVENT_IDX),
     inOrder: has(VirtioFeature.IN_ORDER),
+    packed: has(VirtioFeature.RING_PACKED),
     ringReset: has(VirtioFeature.RING_RESET),
   };
   const device: DeviceOptions = {
