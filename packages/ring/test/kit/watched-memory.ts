@@ -23,7 +23,7 @@ export class WatchedMemory implements GuestMemory {
   readonly view = undefined;
   /** Accesses so far, and how many there may be: a loop without an end meets an exception. */
   count = 0;
-  countMax = Number.MAX_SAFE_INTEGER;
+  countMax = 20_000_000;
   /** The accesses since this was last set to an empty array; undefined keeps none. */
   trace: Access[] | undefined;
   /** Runs before each access, and may do anything but call the queue that is at work. */

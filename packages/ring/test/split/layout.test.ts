@@ -13,6 +13,7 @@ import {
 } from '@viommu/ring';
 import { describe, expect, it } from 'vitest';
 import { Arena } from '../kit/arena.ts';
+import { must } from '../kit/must.ts';
 import { SplitPlace } from '../kit/split-place.ts';
 
 const POWERS = Array.from({ length: 16 }, (_, power) => 1 << power);
@@ -42,18 +43,18 @@ describe('sizes of the parts', () => {
       const chain = new Chain(memory, size);
       const list = arena.buffers([], [4]);
       for (let lap = 0; lap < 3; lap += 1) {
-        for (let token = 0; token < size; token += 1) expect(driver.add(list, token)).toBe(true);
+        for (let token = 0; token < size; token += 1) must(driver.add(list, token), 'no room');
         expect(driver.add(list, size)).toBe(false);
         expect(driver.inFlight).toBe(size);
         driver.publish();
         for (let turn = 0; turn < size; turn += 1) {
-          if (device.pop(chain) !== Popped.CHAIN) expect.unreachable('a chain is missing');
+          must(device.pop(chain) === Popped.CHAIN, 'a chain is missing');
           device.push(chain, 4);
         }
         expect(device.pop(chain)).toBe(Popped.EMPTY);
         device.publish();
         for (let token = 0; token < size; token += 1)
-          if (driver.take() !== token) expect.unreachable('a token is wrong');
+          must(driver.take() === token, 'a token is wrong');
         expect(driver.take()).toBe(-1);
         expect(driver.inFlight).toBe(0);
       }
