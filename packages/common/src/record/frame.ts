@@ -51,6 +51,11 @@ const VERSION = 1;
 const MARKER = 0x6b0c_b1c1;
 const SEARCH_BYTES = 1 << 16;
 
+/** True if a file that begins with these bytes, at least 8 of them, is one of records; whole or not. */
+export function isRecordFile(start: Uint8Array): boolean {
+  return startsWith(start, MAGIC);
+}
+
 /** The bytes that a file of records begins with. */
 export function encodeFileHeader(): Uint8Array {
   return sealed(FileHeader.encode({ magic: MAGIC, version: VERSION, headerCrc: 0 }));
