@@ -2,13 +2,13 @@ import { type DemonstrationEvent, demonstrationMachine } from '@viommu/machine';
 import { DEMONSTRATION, createMachine } from '@viommu/machine/node';
 import { describe, expect, it } from 'vitest';
 
-describe('the demonstration', () => {
+describe('the demonstration', { timeout: 60_000 }, () => {
   it('does what it says, step by step', async () => {
     const steps: DemonstrationEvent[] = [];
     const machine = createMachine({
       ...demonstrationMachine,
       program: DEMONSTRATION,
-      timeoutMs: 20_000,
+      timeoutMs: 50_000,
       onEvent(event) {
         // The guest of this machine reports nothing else.
         if (event.type === 'report') steps.push(event.event as unknown as DemonstrationEvent);

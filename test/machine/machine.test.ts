@@ -4,7 +4,7 @@ import { run } from './run.ts';
 
 const { MAPPING } = FaultReason;
 
-describe('a machine of two workers and one memory', () => {
+describe('a machine of two workers and one memory', { timeout: 60_000 }, () => {
   it('fact.iommu.translate copies bytes of any length at any offset, both ways', async () => {
     const { value, statistics } = await run('copy');
     expect(value).toEqual({

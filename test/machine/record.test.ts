@@ -24,7 +24,7 @@ function eventsOf(result: Run): { version: number; events: StreamEvent[] } {
   return { version, events };
 }
 
-describe('a recording', () => {
+describe('a recording', { timeout: 60_000 }, () => {
   it('of successes is of version 1 and has them in order, with their answers', async () => {
     const result = await run('recorded', { record: true, args: 'successes', device: DEVICE });
     const { version, events } = eventsOf(result);

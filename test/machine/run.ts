@@ -22,7 +22,7 @@ export async function run(name: string, options: Partial<NodeMachineOptions> = {
     program: new URL(`./program/${name}.ts`, import.meta.url),
     endpoints: ENGINES,
     memoryBytes: 8 << 20,
-    timeoutMs: 20_000,
+    timeoutMs: 50_000,
     onEvent: (event) => void events.push(event),
     ...options,
   });

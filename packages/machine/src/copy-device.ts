@@ -5,7 +5,7 @@
  * outlives its mapping. What it reads is in a private buffer before it writes.
  */
 
-import { MapFlag, PAGE_SIZE, highWord, lowWord, pageOfWords } from '@viommu/common';
+import { MapFlag, PAGE_MAX, PAGE_SIZE, highWord, lowWord, pageOfWords } from '@viommu/common';
 import { PieceKind, TranslateOutcome, Translation } from '@viommu/device';
 import {
   COPY_BYTES_MAX,
@@ -88,6 +88,15 @@ export class CopyDevice implements HostEndpoint {
   }
 
   #copy(): number {
+    // An access that leaves 64 bits is refused as a whole, and reported with its first address.
+    if (leavesAddresses(this.#sourceLow, this.#sourceHigh, this.#length)) {
+      this.#translate(this.#sourceLow, this.#sourceHigh, this.#length, MapFlag.READ);
+      return CopyStatus.READ_FAULT;
+    }
+    if (leavesAddresses(this.#targetLow, this.#targetHigh, this.#length)) {
+      this.#translate(this.#targetLow, this.#targetHigh, this.#length, MapFlag.WRITE);
+      return CopyStatus.WRITE_FAULT;
+    }
     while (this.#copied < this.#length) {
       const bytes = Math.min(CHUNK_BYTES, this.#length - this.#copied);
       if (!this.#translate(this.#sourceLow, this.#sourceHigh, bytes, MapFlag.READ))
@@ -157,4 +166,10 @@ export class CopyDevice implements HostEndpoint {
     const bytes = length[piece]!; // Likewise.
     return this.#host.memory.locate(lowWord(page, physOffset[piece]!), highWord(page), bytes); // Likewise.
   }
+}
+
+/** True if the last of `bytes` bytes lies beyond 2^64 - 1. */
+function leavesAddresses(low: number, high: number, bytes: number): boolean {
+  const last = (low & (PAGE_SIZE - 1)) + bytes - 1;
+  return pageOfWords(low, high) + Math.floor(last / PAGE_SIZE) > PAGE_MAX;
 }

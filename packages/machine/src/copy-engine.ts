@@ -10,6 +10,7 @@ import {
   lowWord,
   offsetInPage,
   pageOf,
+  rangeOfSize,
 } from '@viommu/common';
 import type { RegisterPort } from '@viommu/transport';
 import {
@@ -61,12 +62,16 @@ export class CopyEngine {
   /**
    * Copies `length` bytes, and returns when that is done. Up to 1 MiB is one request to the engine.
    *
-   * @throws {IommuError} `EINVAL` for a length that is no count of bytes, `ETIMEDOUT` if the host does not answer,
-   * `EIO` if the engine answers nonsense.
+   * @throws {IommuError} `EINVAL` for a length that is no count of bytes, `EOVERFLOW` for addresses beyond 64 bits,
+   * `ETIMEDOUT` if the host does not answer, `EIO` if the engine answers nonsense.
    */
   copy({ from, to, length }: CopyRequest): CopyResult {
     if (!Number.isSafeInteger(length) || length < 0)
       throw new IommuError('EINVAL', `Cannot copy ${length} bytes.`);
+    if (length > 0) {
+      rangeOfSize(from, BigInt(length));
+      rangeOfSize(to, BigInt(length));
+    }
     let copied = 0;
     do {
       const bytes = Math.min(length - copied, COPY_BYTES_MAX);

@@ -1,6 +1,7 @@
 /** The shell of the guest: what Node calls the things that `guest.ts` works with. */
 
 import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
 import { IommuError, assert } from '@viommu/common';
 import { wrapFailure } from './failure.ts';
@@ -8,6 +9,9 @@ import { type GuestProgram, createGuest } from './guest.ts';
 import { MemoryMap } from './memory-map.ts';
 import { Outbox } from './message.ts';
 import type { GuestSettings } from './options.ts';
+
+/** Characters of an address that a message has room for. */
+const NAME_MAX = 80;
 
 assert(parentPort !== null, 'this module is for worker threads');
 const settings = workerData as GuestSettings; // Our creator's.
@@ -37,9 +41,15 @@ async function loadProgram(address: string): Promise<GuestProgram> {
   try {
     program = ((await import(address)) as { readonly default?: unknown }).default;
   } catch (error) {
-    throw wrapFailure(`The guest program ${address} cannot be loaded`, error, 'EINVAL');
+    throw wrapFailure(`The guest program ${nameOf(address)} cannot be loaded`, error, 'EINVAL');
   }
   if (typeof program !== 'function')
-    throw new IommuError('EINVAL', `The guest program ${address} has no default function.`);
+    throw new IommuError('EINVAL', `The guest program ${nameOf(address)} has no default function.`);
   return program as GuestProgram; // What such a module promises.
+}
+
+/** An address as people write it; one that holds the whole program is cut. */
+function nameOf(address: string): string {
+  if (address.startsWith('file:')) return fileURLToPath(address);
+  return address.length > NAME_MAX ? `${address.slice(0, NAME_MAX)}…` : address;
 }

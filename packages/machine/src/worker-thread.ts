@@ -78,6 +78,12 @@ export class WorkerThread {
           error: wrapFailure(`The ${name} ended with an error`, error, 'ESHUTDOWN'),
         }),
       );
+      worker.on('messageerror', (error) =>
+        resolve({
+          kind: 'failed',
+          error: wrapFailure(`A message of the ${name} cannot be read`, error, 'ESHUTDOWN'),
+        }),
+      );
       worker.on('exit', (code) =>
         resolve({
           kind: 'failed',
