@@ -91,7 +91,7 @@ describe('status and tail', () => {
     expect(guest.map(1, 0x1000n, 0x1fffn, 0xa000n)).toBe(NOENT);
   });
 
-  it('iommu.dev.req.tail-reserved-zero, (1.1) length 4 for refusals as well', () => {
+  it('iommu.dev.req.tail-reserved-zero, (1.1) (1.2) length 4 for refusals as well', () => {
     const guest = createGuest();
     expect(guest.send(attachBytes(1, A), 4)).toEqual({ length: 4, bytes: hex('00 00 00 00') });
     expect(guest.send(attachBytes(1, ABSENT), 4)).toEqual({
