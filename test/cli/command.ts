@@ -28,12 +28,17 @@ export interface Outcome {
   readonly stdout: string;
   readonly stderr: string;
   readonly elapsedMs: number;
+  /** How long the command took to end after the signal. */
+  readonly sinceSignalMs: number;
 }
 
 export interface CommandOptions {
-  readonly input?: string | Uint8Array;
+  /** What standard input holds; it stays open if this is `undefined`, and holds nothing if it is not there. */
+  readonly input?: string | Uint8Array | undefined;
   /** Sends this signal as soon as standard output or standard error holds the text. */
   readonly signal?: { readonly name: NodeJS.Signals; readonly after: string };
+  /** Reads nothing of standard output. */
+  readonly closeStdout?: boolean;
 }
 
 /** Runs `viommu` with these arguments to its end. */
@@ -49,11 +54,12 @@ export async function viommu(
   });
   let stdout = '';
   let stderr = '';
-  let signalled = false;
+  let signalledAt: number | undefined;
   const watch = (): void => {
     const { signal } = options;
-    if (signal === undefined || signalled || !(stdout + stderr).includes(signal.after)) return;
-    signalled = true;
+    if (signal === undefined || signalledAt !== undefined) return;
+    if (!(stdout + stderr).includes(signal.after)) return;
+    signalledAt = performance.now();
     child.kill(signal.name);
   };
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -64,12 +70,17 @@ export async function viommu(
     stderr += text;
     watch();
   });
+  if (options.closeStdout === true) child.stdout.destroy();
   // A command that finds its input damaged does not read to the end.
-  child.stdin.on('error', () => undefined).end(options.input ?? '');
+  child.stdin.on('error', () => undefined);
+  const { input = '' } = options;
+  if (!('input' in options) || options.input !== undefined) child.stdin.end(input);
   const code = await new Promise<number | null>((resolve, reject) => {
     child.on('error', reject).on('close', resolve);
   });
-  return { code, stdout, stderr, elapsedMs: performance.now() - started };
+  const ended = performance.now();
+  const sinceSignalMs = ended - (signalledAt ?? ended);
+  return { code, stdout, stderr, elapsedMs: ended - started, sinceSignalMs };
 }
 
 /** The objects on standard output under `--json`. Throws if anything else is there. */

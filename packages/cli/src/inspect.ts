@@ -1,10 +1,11 @@
-/** `viommu inspect FILE`: what a recording holds, without running anything. */
+/** `viommu inspect FILE`: what a recording, or a file of records, holds, without running anything. */
 
 import { type StreamEvent, formatStatus } from '@viommu/common';
 import { ExitCode, printable } from './failure.ts';
 import { featureNames } from './features.ts';
 import { STANDARD_INPUT } from './input.ts';
 import { eventText } from './inspect/event-text.ts';
+import { holdsRecords, inspectRecords } from './inspect/record-file.ts';
 import { type DomainSummary, type EndpointSummary, RecordingSummary } from './inspect/summary.ts';
 import {
   type Output,
@@ -24,13 +25,14 @@ export interface InspectOptions {
 /** Rows of a table beyond these are counted instead of shown. */
 const ROWS_MAX = 64;
 
-/** Prints the summary of `file`, and its events if they are wanted. */
+/** Prints the summary of `file`, and its events if they are wanted; the result is the exit code. */
 export async function inspect(
   file: string,
   options: InspectOptions,
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
+  if (holdsRecords(file)) return inspectRecords(file, options.events, output);
   const summary = new RecordingSummary();
   // Standard input can be read once only; a file is read again, so that its size does not matter.
   const kept: [StreamEvent, number][] | undefined =

@@ -64,7 +64,7 @@ export class ReplaySession {
   }
 
   /** @throws {Failure} if the machine breaks down; mismatches are no failure. */
-  async run(signal: AbortSignal): Promise<ReplayResult> {
+  async run(signal?: AbortSignal): Promise<ReplayResult> {
     const { script, name } = this.#recording;
     const args: ReplayArguments = {
       script: script.buffer,
