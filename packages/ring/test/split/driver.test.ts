@@ -1,6 +1,6 @@
 /** What the driver's side writes, judged byte by byte against the clauses on drivers. */
 
-import { DescriptorFlag } from '@viommu/common';
+import { DescriptorFlag, guestPhysical } from '@viommu/common';
 import { BufferList, type QueueFeatures, SplitDeviceQueue, SplitDriverQueue } from '@viommu/ring';
 import { describe, expect, it } from 'vitest';
 import { Arena } from '../kit/arena.ts';
@@ -84,6 +84,35 @@ describe('chains', () => {
         const flags = buffers.map((entry) => entry.flags & WRITE);
         expect(flags).toEqual(flags.toSorted((a, b) => a - b));
       }
+  });
+
+  it('split.drv.framing.writable-last: a list takes no readable buffer behind a writable one', () => {
+    const at = new Arena().address(0);
+    expect(() => new BufferList(2).addWritable(at, 1).addReadable(at, 1)).toThrow(/come before/);
+  });
+
+  it('describe the buffers of now, whichever field differs from the last time', () => {
+    const { place, queue, device } = setUp({ size: 1 });
+    const buffers = [
+      { address: 0x4000_0000n, length: 4, writable: false },
+      { address: 0x4000_0010n, length: 4, writable: false },
+      { address: 0x7_4000_0010n, length: 4, writable: false },
+      { address: 0x7_4000_0010n, length: 5, writable: false },
+      { address: 0x7_4000_0010n, length: 5, writable: true },
+      { address: 0n, length: 0, writable: false },
+    ];
+    const list = new BufferList(1);
+    for (const { address, length, writable } of [...buffers, ...buffers]) {
+      list.clear();
+      if (writable) list.addWritable(guestPhysical(address), length);
+      else list.addReadable(guestPhysical(address), length);
+      queue.add(list, 0);
+      queue.publish();
+      const flags = writable ? WRITE : 0;
+      expect(place.descriptor(0)).toEqual({ addr: address, len: length, flags, next: 0 });
+      device.use([0]);
+      expect(queue.take()).toBe(0);
+    }
   });
 
   it('split.drv.framing.few-descriptors: a buffer takes one descriptor', () => {
