@@ -161,6 +161,57 @@ describe('used ids', () => {
   });
 });
 
+describe('batches of a device that promised to use chains in order', () => {
+  const features = { indirect: false, eventIndex: true, inOrder: true };
+
+  it('stand for every chain up to the one they name, the others fully written (9.4)', () => {
+    const attacked = attack({ features });
+    const { queue, device } = attacked;
+    send(attacked, 1, 2, 3);
+    device.element(0, 4, 1);
+    device.index(3);
+    const taken = [1, 2, 3].map(() => [queue.take(), queue.takenBytes]);
+    expect(taken).toEqual([
+      [1, 4],
+      [2, 4],
+      [3, 1],
+    ]);
+    expect(queue.take()).toBe(Taken.EMPTY);
+  });
+
+  it('R-15 are refused where they name a chain behind the used index', () => {
+    const attacked = attack({ features });
+    send(attacked, 1, 2, 3);
+    attacked.device.element(0, 4, 1);
+    attacked.device.index(1);
+    expectBroken(attacked, /ends behind the used index/);
+  });
+
+  it('R-15 are refused where they name what is no chain in flight', () => {
+    for (const [id, fault] of [
+      [1, /no head in flight/],
+      [6, /no head in flight/],
+      [8, /outside the descriptor table/],
+    ] as const) {
+      const attacked = attack({ features });
+      send(attacked, 1, 2, 3);
+      attacked.device.element(0, id, 1);
+      attacked.device.index(3);
+      expectBroken(attacked, fault);
+    }
+  });
+
+  it('R-15 are refused where they name a chain that was taken back', () => {
+    const attacked = attack({ features });
+    const { queue, device } = attacked;
+    send(attacked, 1, 2);
+    device.use([0]);
+    expect(queue.take()).toBe(1);
+    device.use([0]);
+    expectBroken(attacked, /no head in flight/);
+  });
+});
+
 describe('used lengths', () => {
   it.each([0, 1, 4, 5, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff])(
     'R-15 %i for 4 writable bytes is handed on as the device gave it',
