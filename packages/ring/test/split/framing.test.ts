@@ -76,10 +76,10 @@ describe('messages in any framing', () => {
         expect(queue.pop(chain)).toBe(Popped.EMPTY);
         expect(arena.guardsIntact()).toBe(true);
       }),
-      { seed: 20_261, numRuns: 1000 },
+      { seed: 20_261, numRuns: 600 },
     );
     // Both kinds were tried.
-    expect(tables).toBeGreaterThan(200);
+    expect(tables).toBeGreaterThan(100);
   });
 
   it('split.dev.framing.no-layout-assumption: a message of 20 and 4 bytes is the same in every cut', () => {

@@ -336,7 +336,7 @@ describe.each([false, true])('what the driver wrote, with tables: %s', (indirect
     const inFlight: { token: number; head: number }[] = [];
     const lists = [1, 2, 3, 4].map((count) => arena.buffers([], Array<number>(count).fill(1)));
     let tokens = 0;
-    for (let round = 0; round < 5000; round += 1) {
+    for (let round = 0; round < 2000; round += 1) {
       const list = random.pick(lists);
       const slot = place.availableIndex() % place.size;
       if (queue.add(list, tokens)) {
@@ -358,7 +358,7 @@ describe.each([false, true])('what the driver wrote, with tables: %s', (indirect
       }
       expect(queue.inFlight).toBe(inFlight.length);
     }
-    expect(tokens).toBeGreaterThan(1000);
+    expect(tokens).toBeGreaterThan(500);
     expect(queue.fault).toBeUndefined();
   });
 });

@@ -280,7 +280,7 @@ describe('what the device says of notifications', () => {
   it('split.dev.avail-notify.spurious-handled: a notification without a chain does no harm', () => {
     const { place, queue, guest, chain, complete } = deviceSide(true);
     complete(3);
-    for (let turn = 0; turn < 1000; turn += 1) {
+    for (let turn = 0; turn < 100; turn += 1) {
       expect(queue.ready()).toBe(false);
       expect(queue.pop(chain)).toBe(Popped.EMPTY);
       expect(queue.publish()).toBe(false);
@@ -349,7 +349,7 @@ describe('what the driver says of notifications', () => {
   it('split.drv.used-notify.spurious-handled: a notification without a used chain does no harm', () => {
     const { queue, send } = driverSide(true);
     send(3);
-    for (let turn = 0; turn < 1000; turn += 1) {
+    for (let turn = 0; turn < 100; turn += 1) {
       expect(queue.ready()).toBe(false);
       expect(queue.take()).toBe(-1);
     }
