@@ -41,6 +41,12 @@ export interface CommandOptions {
   readonly closeStdout?: boolean;
 }
 
+/** Start-up is half of what these commands do; coverage is exact only without a cache. */
+const ENVIRONMENT =
+  process.env['NODE_V8_COVERAGE'] === undefined
+    ? { ...process.env, NODE_COMPILE_CACHE: join(ROOT, 'node_modules', '.cache', 'compile') }
+    : process.env;
+
 /** Runs `viommu` with these arguments to its end. */
 export async function viommu(
   args: readonly string[],
@@ -49,6 +55,7 @@ export async function viommu(
   const started = performance.now();
   const child = spawn(NODE, ['--conditions=@viommu/source', MAIN, ...args], {
     cwd: ROOT,
+    env: ENVIRONMENT,
     timeout: TIME_LIMIT_MS,
     killSignal: 'SIGKILL',
   });

@@ -98,10 +98,8 @@ export class Output {
 
 /** A whole number with separators, as people read it. */
 export function formatCount(value: number | bigint): string {
-  return COUNT.format(value);
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ',');
 }
-
-const COUNT = new Intl.NumberFormat('en-US');
 
 /** A count and its noun: `1 line`, `2 lines`. */
 export function formatNoun(count: number | bigint, noun: string, plural = `${noun}s`): string {

@@ -96,8 +96,8 @@ class Accesses {
       return outcome === TranslateOutcome.FAULT && translation.faultReason === script.status(row);
     if (outcome !== TranslateOutcome.OK) return false;
     const kind = translation.kind[0];
-    // An interrupt goes nowhere in memory, so that only its passing can have been recorded.
     if (script.status(row) === UNTRANSLATED) return kind !== PieceKind.MEMORY;
+    // A bypassed access led to its own address, which may have been recorded; an interrupt led nowhere in memory.
     return (
       kind !== PieceKind.MSI &&
       translation.physPage[0] === script.targetPage(row) &&
