@@ -4,7 +4,12 @@ import { ExitCode, printable, usageFailure } from './failure.ts';
 import { STANDARD_INPUT, inputName } from './input.ts';
 import { type Output, formatCount, formatNoun, roundSeconds } from './output.ts';
 import { Progress, formatShare } from './progress.ts';
-import { type Recording, type RecordedCounts, readRecording } from './replay/recording.ts';
+import {
+  NO_REQUESTS,
+  type Recording,
+  type RecordedCounts,
+  readRecording,
+} from './replay/recording.ts';
 import { rowText } from './replay/row-text.ts';
 import { ReplaySession, type ReplayResult } from './replay/session.ts';
 import type { BatchMode } from './replay/walk.ts';
@@ -72,14 +77,7 @@ async function perform(
 
 /** What all recordings together came to. */
 class Total {
-  readonly perKind: RecordedCounts = {
-    probe: 0,
-    attach: 0,
-    detach: 0,
-    map: 0,
-    unmap: 0,
-    access: 0,
-  };
+  readonly perKind: RecordedCounts = { ...NO_REQUESTS };
   files = 0;
   requests = 0;
   accesses = 0;
@@ -118,14 +116,7 @@ class Total {
   }
 }
 
-const KINDS = ['probe', 'attach', 'detach', 'map', 'unmap', 'access'] as const;
-const REQUEST_NAMES = {
-  probe: 'PROBE',
-  attach: 'ATTACH',
-  detach: 'DETACH',
-  map: 'MAP',
-  unmap: 'UNMAP',
-} as const;
+const KINDS = ['probe', 'attach', 'detach', 'map', 'unmap'] as const;
 
 function report(recording: Recording, result: ReplayResult, output: Output): void {
   const { script, counts } = recording;
@@ -148,9 +139,9 @@ function report(recording: Recording, result: ReplayResult, output: Output): voi
     output.line(
       `${name}: and ${formatNoun(result.mismatches - shown, 'more mismatch', 'more mismatches')}`,
     );
-  const kinds = Object.entries(REQUEST_NAMES)
-    .filter(([kind]) => counts[kind as keyof typeof REQUEST_NAMES] > 0)
-    .map(([kind, text]) => `${formatCount(counts[kind as keyof typeof REQUEST_NAMES])} ${text}`);
+  const kinds = KINDS.filter((kind) => counts[kind] > 0).map(
+    (kind) => `${formatCount(counts[kind])} ${kind.toUpperCase()}`,
+  );
   output.heading(name);
   for (const remark of recording.remarks) output.line(`  ${printable(remark)}`);
   reportFigures(result, kinds.join(', '), output);

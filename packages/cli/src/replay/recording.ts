@@ -20,15 +20,23 @@ export interface RecordedEndpoint {
   readonly reserved: readonly RecordedRegion[];
 }
 
-/** How many requests of each kind were recorded, refused ones included, and how many accesses. */
+/** How many requests of each kind were recorded, refused ones included. */
 export interface RecordedCounts {
   probe: number;
   attach: number;
   detach: number;
   map: number;
   unmap: number;
-  access: number;
 }
+
+/** No requests at all. */
+export const NO_REQUESTS: Readonly<RecordedCounts> = {
+  probe: 0,
+  attach: 0,
+  detach: 0,
+  map: 0,
+  unmap: 0,
+};
 
 export interface Recording extends StreamFile {
   /** The bits that the recorded device offered. */
@@ -36,7 +44,9 @@ export interface Recording extends StreamFile {
   readonly config: ConfigEvent;
   /** In the order in which the recording names them. */
   readonly endpoints: readonly RecordedEndpoint[];
-  readonly counts: RecordedCounts;
+  readonly counts: Readonly<RecordedCounts>;
+  /** Accesses, refused ones included. */
+  readonly accesses: number;
   readonly script: Script;
 }
 
@@ -56,6 +66,7 @@ export async function readRecording(file: string, signal?: AbortSignal): Promise
     config: reader.config,
     endpoints: [...reader.endpoints].map(([id, reserved]) => ({ id, reserved })),
     counts: reader.counts,
+    accesses: reader.accesses,
     script: reader.builder.build(),
   };
 }
@@ -64,14 +75,8 @@ class RecordingReader {
   features = 0n;
   config: ConfigEvent | undefined;
   readonly endpoints: Map<EndpointId, RecordedRegion[]> = new Map();
-  readonly counts: RecordedCounts = {
-    probe: 0,
-    attach: 0,
-    detach: 0,
-    map: 0,
-    unmap: 0,
-    access: 0,
-  };
+  readonly counts: RecordedCounts = { ...NO_REQUESTS };
+  accesses = 0;
   readonly builder: ScriptBuilder = new ScriptBuilder();
 
   /** Takes an event; the result says what no device of ours could be or hold. */
@@ -108,7 +113,7 @@ class RecordingReader {
         return undefined;
       case 'access':
       case 'fault':
-        this.counts.access += 1;
+        this.accesses += 1;
         return this.#name(event.endpoint);
       case 'refused':
         // The endpoint of a refused request may be one that does not exist.

@@ -124,15 +124,14 @@ export class ReplaySession {
 
   /** Nothing that was recorded may have gone by without a comparison. */
   #checkComplete({ requests, accesses, mismatches }: ReplayResult): void {
-    const { counts, name } = this.#recording;
-    const { access, ...kinds } = counts;
-    const sent = Object.values(kinds).reduce((sum, count) => sum + count, 0);
+    const { counts, name, accesses: made } = this.#recording;
+    const sent = Object.values(counts).reduce((sum, count) => sum + count, 0);
     const seen = this.#host.get(Counter.REQUESTS);
-    const complete = requests === sent && accesses === access;
+    const complete = requests === sent && accesses === made;
     if (complete && (mismatches > 0 || seen === sent)) return;
     throw new Failure(
       ExitCode.FAILED,
-      `${name}: only ${requests} of ${sent} requests and ${accesses} of ${access} accesses were compared`,
+      `${name}: only ${requests} of ${sent} requests and ${accesses} of ${made} accesses were compared`,
     );
   }
 }
