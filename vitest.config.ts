@@ -8,6 +8,9 @@ export default defineConfig({
     // line numbers and V8 coverage are those of the files on disk.
     experimental: { viteModuleRunner: false },
     execArgv: ['--conditions=@viommu/source'],
+    // A process for several files: no test changes what it did not make, and starting one for each costs more than
+    // most of them run.
+    isolate: false,
     // Tests start threads and processes; on a busy machine these take their time, and that is no failure.
     testTimeout: 60_000,
     hookTimeout: 60_000,
