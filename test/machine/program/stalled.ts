@@ -10,5 +10,7 @@ export default function program(context: GuestContext): void {
   attach(domain, endpoint);
   mapPages(domain, 100, 100, 1, 3);
   context.endpoint('stall').port.write(0, 4, 600);
+  // Until the host is in its stall: the write is answered before it begins.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
   iotlbSyncMap(domain, 100, 1);
 }
