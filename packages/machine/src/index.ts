@@ -7,7 +7,8 @@ export {
   CopyRegisters,
   CopyStatus,
 } from './copy-register.ts';
-export { demonstrationMachine, type DemonstrationEvent } from './demonstration.ts';
+export { demonstrationMachine } from './demonstration.ts';
+export { type DemonstrationEvent } from './demonstration-event.ts';
 export {
   createGuest,
   type Guest,
