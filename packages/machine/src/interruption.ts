@@ -20,6 +20,7 @@ export class Interruption {
   error: IommuError | undefined = undefined;
   /** True if the run has failed even if the guest program ends by itself now. */
   strict = false;
+  #timer: NodeJS.Timeout | undefined = undefined;
   #fulfill: ((outcome: Outcome) => void) | undefined;
 
   constructor() {
@@ -36,13 +37,11 @@ export class Interruption {
 
   /** Raises itself when the time is up or the signal aborted; the function returned ends that. */
   watch({ timeoutMs, signal }: InterruptionOptions): () => void {
-    const timer =
-      timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => {
-            const text = `The guest program did not end within ${timeoutMs} ms.`;
-            this.raise(new IommuError('ETIMEDOUT', text));
-          }, timeoutMs);
+    if (timeoutMs !== undefined)
+      this.#timer = setTimeout(() => {
+        const text = `The guest program did not end within ${timeoutMs} ms.`;
+        this.raise(new IommuError('ETIMEDOUT', text));
+      }, timeoutMs);
     const abort = (): void =>
       this.raise(
         new IommuError('ESHUTDOWN', 'The machine was aborted.', { cause: signal?.reason }),
@@ -50,9 +49,14 @@ export class Interruption {
     if (signal?.aborted === true) abort();
     signal?.addEventListener('abort', abort);
     return () => {
-      clearTimeout(timer);
+      this.stopClock();
       signal?.removeEventListener('abort', abort);
     };
+  }
+
+  /** The guest program has ended; what is left to do has limits of its own. */
+  stopClock(): void {
+    clearTimeout(this.#timer);
   }
 
   /** A gentle interruption is forgotten if the guest program ends by itself in time. */

@@ -122,6 +122,7 @@ class NodeMachine implements Machine {
       const host = this.#startHost(workers);
       const guest = this.#startGuest(program, workers);
       const outcome = await this.#outcome(host, guest);
+      this.#interruption.stopClock();
       const seconds = (performance.now() - begun) / 1000;
       await this.#end(host, guest, outcome.kind === 'done' ? HOST_END_MS : GRACE_MS);
       if (outcome.kind === 'failed') throw outcome.error;

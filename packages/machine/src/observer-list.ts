@@ -29,10 +29,10 @@ export class ObserverList {
     this.#observers.push(observer);
     for (const name of Object.keys(HOOKS) as (keyof IommuObserver)[]) {
       // The keys are the names, and each caller passes what its hook takes.
-      const with_ = this.#observers.filter((one) => one[name] !== undefined);
-      if (with_.length === 0) continue;
+      const hooked = this.#observers.filter((one) => one[name] !== undefined);
+      if (hooked.length === 0) continue;
       const call: Hook = (...values) => {
-        for (const one of with_) (one[name] as Hook).apply(one, [...values]); // Those that have it.
+        for (const one of hooked) (one[name] as Hook).apply(one, [...values]); // Those that have it.
       };
       Object.assign(this.observer, { [name]: call });
     }

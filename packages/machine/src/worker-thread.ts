@@ -54,10 +54,7 @@ export class WorkerThread {
     this.#worker = worker;
     this.#exited = once(worker, 'exit').catch(() => undefined);
     this.#texts = captured
-      ? [
-          passText(worker.stdout, (text) => listener.onOutput?.(text, 'stdout')),
-          passText(worker.stderr, (text) => listener.onOutput?.(text, 'stderr')),
-        ]
+      ? [passText(worker.stdout, 'stdout', options), passText(worker.stderr, 'stderr', options)]
       : [];
     this.outcome = new Promise((fulfill) => {
       const resolve = (outcome: Outcome): void => {
@@ -130,9 +127,19 @@ function outcomeOf(message: WorkerMessage, name: string): Outcome | undefined {
 }
 
 /** Passes all text of a stream on; the promise is fulfilled when it ends. */
-async function passText(stream: Readable, take: (text: string) => void): Promise<void> {
+async function passText(
+  stream: Readable,
+  name: 'stdout' | 'stderr',
+  { listener, onListenerFailure }: WorkerThreadOptions,
+): Promise<void> {
   stream.setEncoding('utf8');
-  stream.on('data', take);
+  stream.on('data', (text: string) => {
+    try {
+      listener.onOutput?.(text, name);
+    } catch (error) {
+      onListenerFailure(error);
+    }
+  });
   await once(stream, 'end').catch(() => undefined);
 }
 

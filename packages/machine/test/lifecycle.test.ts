@@ -257,6 +257,16 @@ describe.concurrent('a listener that fails', { timeout: TEST_MS }, () => {
     expect(error.cause).toMatchObject({ message: 'disk full' });
   });
 
+  it('ends the machine when it takes text, too', async () => {
+    const source = "export default async () => { console.log('x'); await new Promise(() => {}); }";
+    const error = await failure(source, {
+      onOutput: () => {
+        throw new Error('pipe broken');
+      },
+    });
+    expect(error).toMatchObject(refusal('ESHUTDOWN', /pipe broken/));
+  });
+
   it('fails a run that was over before the listener was', async () => {
     const error = await failure('export default (context) => context.log("")', {
       onEvent: async () => {
