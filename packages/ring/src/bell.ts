@@ -3,6 +3,9 @@
  *
  * No wake-up is lost: a sleeper reads the word first, looks for work second, and sleeps only while the word still has
  * the value it read. Whatever is announced after the look changes the word.
+ *
+ * A wake-up is a hint and no more: it may come for work that was found already, or from a side that rings for fun. A
+ * sleeper looks again and, with nothing found, sleeps again for what is left of its time.
  */
 
 /** `Atomics.waitAsync`, which is newer than the language level this project compiles for. */
@@ -39,7 +42,10 @@ export class Bell {
     Atomics.notify(this.#words, this.#index);
   }
 
-  /** Sleeps while the word still has the value `seen`, for at most `timeoutMs`. False if the time ran out. */
+  /**
+   * Sleeps while the word still has the value `seen`, for at most `timeoutMs`. False if the time ran out; true says that
+   * the bell rang, or had rung before, and not that there is work: callers loop.
+   */
   wait(seen: number, timeoutMs: number): boolean {
     return Atomics.wait(this.#words, this.#index, seen, timeoutMs) !== 'timed-out';
   }

@@ -6,6 +6,10 @@
  * machine that lacks a free processor it only delays the other side. The number of looks therefore halves with every
  * poll that fails, down to none, grows to twice what a poll that succeeds needed, and now and then a full poll finds
  * out again.
+ *
+ * A wait may end before its time with nothing to do: the bell also rings for others, late, or twice, and the other side
+ * may notify more often than it was asked to. So whoever waits looks for work after every wait, and decides by its own
+ * clock when to give up.
  */
 
 import type { Bell } from './bell.ts';
@@ -53,12 +57,12 @@ export class Waiter {
   }
 
   /**
-   * Polls only. True as soon as `target` is ready, false when the looks are used up.
+   * Polls only. True as soon as `target` is ready, false when the looks are used up; one look there always is.
    */
   poll(target: Waitable): boolean {
     const retry = this.#failures > 0 && this.#failures % RETRY_PERIOD === 0;
     const limit = retry ? this.#pollsMax : this.#polls;
-    for (let looks = 0; looks < limit; looks += 1) {
+    for (let looks = 0; looks <= limit; looks += 1) {
       if (target.ready()) {
         if (this.#failures > 0 || 2 * looks > this.#polls) this.#grow(2 * looks);
         return true;
@@ -67,7 +71,7 @@ export class Waiter {
     }
     this.#failures += 1;
     this.#polls >>>= 1;
-    return target.ready();
+    return false;
   }
 
   #grow(polls: number): void {
@@ -75,12 +79,18 @@ export class Waiter {
     this.#polls = Math.min(this.#pollsMax, Math.max(POLLS_MIN, polls));
   }
 
-  /** Waits until `target` is ready, sleeping for at most `timeoutMs` once polling has failed. False if it is not. */
+  /**
+   * Waits until `target` is ready, sleeping for at most `timeoutMs` once polling has failed. False if it is not,
+   * whether or not the time is over: callers loop.
+   */
   wait(target: Waitable, timeoutMs: number): boolean {
     return this.poll(target) || this.sleep(target, timeoutMs);
   }
 
-  /** Sleeps until the bell rings or `timeoutMs` are over. True if `target` is ready then. */
+  /**
+   * Sleeps once, until the bell rings or `timeoutMs` are over. True if `target` is ready then; false says nothing about
+   * the time that has passed.
+   */
   sleep(target: Waitable, timeoutMs: number): boolean {
     const seen = this.#bell.value();
     if (target.armNotification()) {

@@ -107,6 +107,22 @@ describe('polling', () => {
     expect(poll(150)).toBe(150);
   });
 
+  it('counts what comes with its last look as found, however few looks there are', () => {
+    const { poll } = setUp(1000);
+    // Down to the one look that every wait has.
+    while (poll(0) > 1);
+    // No look is spent on finding out: polling has just succeeded, so it pays.
+    const looks = Array.from({ length: 100 }, () => poll(1));
+    expect(looks).toEqual(looks.map(() => 1));
+    expect(poll(0)).toBeGreaterThan(100);
+    // A success, however late, ends the row of failures that leads to a poll of full length.
+    while (poll(0) > 1);
+    for (let turn = 0; turn < 100; turn += 1) {
+      expect(poll(1)).toBe(1);
+      expect(poll(0)).toBeLessThan(900);
+    }
+  });
+
   it('goes on for about twice as long as the last wait needed, or longer', () => {
     for (const needed of [2, 50, 150, 300, 490]) {
       const { poll } = setUp(1000);
