@@ -4,8 +4,8 @@
  *
  * A look costs some 10 ns, a sleep some 20 to 50 µs, so polling pays while the other side is busy with our work; on a
  * machine that lacks a free processor it only delays the other side. The number of looks therefore halves with every
- * poll that fails, down to none, grows to twice what a poll that succeeds needed, and now and then a full poll finds
- * out again.
+ * poll that fails, down to none, doubles with the first that succeeds after that, is twice what any success needed at
+ * the least, and now and then a full poll finds out again.
  *
  * A wait may end before its time with nothing to do: the bell also rings for others, late, or twice, and the other side
  * may notify more often than it was asked to. So whoever waits looks for work after every wait, and decides by its own
@@ -64,7 +64,8 @@ export class Waiter {
     const limit = retry ? this.#pollsMax : this.#polls;
     for (let looks = 0; looks <= limit; looks += 1) {
       if (target.ready()) {
-        if (this.#failures > 0 || 2 * looks > this.#polls) this.#grow(2 * looks);
+        if (this.#failures > 0) this.#grow(2 * Math.max(looks, this.#polls));
+        else if (2 * looks > this.#polls) this.#grow(2 * looks);
         return true;
       }
       if (pause !== undefined && (looks & 15) === 15) pause();
