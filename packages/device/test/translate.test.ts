@@ -1,4 +1,4 @@
-import { ADDRESS_MAX, MapFlag, guestPhysical, iova } from '@viommu/common';
+import { ADDRESS_MAX, MapFlag, PAGE_MAX, guestPhysical, iova } from '@viommu/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Iommu, PieceKind, TranslateOutcome, Translation } from '../src/index.ts';
@@ -47,6 +47,15 @@ describe('translation', () => {
       expect(() => new Iommu().translateRange(1, iova(0n), length, READ)).toThrow(
         expect.objectContaining({ code: 'EINVAL' }),
       );
+  });
+
+  it('refuses a page beyond the last one, with or without an observer', () => {
+    const faults: bigint[] = [];
+    const observer = { faulted: (_endpoint: number, address: bigint) => faults.push(address) };
+    const iommu = new Iommu({ endpoints: [{ id: A }], bypass: true, observer });
+    const translation = new Translation();
+    expect(iommu.translate(A, PAGE_MAX + 1, 0, 1, READ, translation)).toBe(TranslateOutcome.FAULT);
+    expect(faults).toEqual([ADDRESS_MAX]);
   });
 
   it('takes four GiB in one piece', () => {

@@ -21,6 +21,8 @@ export function translate(
   into: Translation,
 ): TranslateOutcome {
   into.count = 0;
+  // An endpoint that adds to an address of its guest's may leave 64 bits; there is no such address to report.
+  if (page > PAGE_MAX) return refuse(FaultReason.UNKNOWN, PAGE_MAX, PAGE_SIZE - 1, into);
   // No access goes beyond the last address.
   if (page + Math.floor((offset + length - 1) / PAGE_SIZE) > PAGE_MAX)
     return refuse(FaultReason.UNKNOWN, page, offset, into);
