@@ -4,7 +4,7 @@
  * A list is made once and used again, so that a driver that fills the same request slot again allocates nothing.
  */
 
-import { type GuestPhysical, assert, isUint32 } from '@viommu/common';
+import { type GuestPhysical, IommuError, assert, isUint32 } from '@viommu/common';
 
 /** The most bytes of one chain. */
 const CHAIN_BYTES_MAX = 0x1_0000_0000;
@@ -66,4 +66,15 @@ export class BufferList {
     this.count += 1;
     this.revision = (this.revision + 1) >>> 0;
   }
+}
+
+/**
+ * For queues: the answer to a list that a ring of `size` descriptors has no room for now.
+ *
+ * @throws {IommuError} `EINVAL` if it never will have: no list is longer than its queue, in a table or not.
+ */
+export function refuse({ count }: BufferList, size: number): false {
+  if (count > size)
+    throw new IommuError('EINVAL', `A list of ${count} buffers is longer than a queue of ${size}.`);
+  return false;
 }

@@ -13,7 +13,7 @@ import {
   PackedFlag,
   assert,
 } from '@viommu/common';
-import type { BufferList } from './buffer-list.ts';
+import { type BufferList, refuse } from './buffer-list.ts';
 import { IndirectTables } from './descriptor-table.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import {
@@ -120,7 +120,7 @@ export class PackedDriverQueue implements DriverQueue {
     const indirect = tables !== undefined && count > 1 && count <= tables.buffersMax;
     const slots = indirect ? 1 : count;
     // A list takes a slot at least, so there is a free id whenever there is a free slot.
-    if (this.#freeSlots < slots) return false;
+    if (this.#freeSlots < slots) return refuse(buffers, this.size);
 
     const id = this.#freeIds[this.#freeFirst]!; // Below the size.
     this.#freeFirst = this.#freeFirst + 1 === this.size ? 0 : this.#freeFirst + 1;

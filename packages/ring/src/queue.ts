@@ -115,7 +115,11 @@ export interface DriverQueue {
   readonly fault: string | undefined;
   /** Chains made available, or added, and not yet taken back. */
   readonly inFlight: number;
-  /** Adds a chain of `buffers` under `token` (0 and up). Not yet visible. False if the ring has no room. */
+  /**
+   * Adds a chain of `buffers` under `token` (0 and up). Not yet visible. False if the ring has no room now.
+   *
+   * @throws {IommuError} `EINVAL` if it never has room, because the chain is longer than the queue.
+   */
   add(buffers: BufferList, token: number): boolean;
   /** Makes all added chains visible to the device. True if the device wants to be notified. */
   publish(): boolean;

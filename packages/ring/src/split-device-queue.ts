@@ -82,10 +82,9 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   pop(chain: Chain): Popped {
-    if (this.fault !== undefined) return BROKEN;
     const next = this.#nextAvailable;
     if (this.#seenAvailable === next && !this.#look()) return EMPTY;
-    // The look may have found an index that makes no sense.
+    // From before, or because the look found an index that makes no sense.
     if (this.fault !== undefined) return BROKEN;
     const entry = this.#available + AVAILABLE_ENTRIES + (next & this.#mask) * AVAILABLE_ENTRY_BYTES;
     const popped = this.#walk(this.#memory.getUint16(entry), chain);

@@ -16,7 +16,7 @@ import {
   UsedRing,
   assert,
 } from '@viommu/common';
-import type { BufferList } from './buffer-list.ts';
+import { type BufferList, refuse } from './buffer-list.ts';
 import { DescriptorTable, IndirectTables } from './descriptor-table.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { clearArea } from './queue-area.ts';
@@ -126,7 +126,7 @@ export class SplitDriverQueue implements DriverQueue {
     const tables = this.#indirect;
     const indirect = tables !== undefined && count > 1 && count <= tables.buffersMax;
     const slots = indirect ? 1 : count;
-    if (this.#freeCount < slots) return false;
+    if (this.#freeCount < slots) return refuse(buffers, this.size);
 
     const head = this.#free[this.#freeFirst]!; // Below the size.
     // A list that comes back to the head it had, unchanged, is described there already.
@@ -170,10 +170,9 @@ export class SplitDriverQueue implements DriverQueue {
   }
 
   take(): number {
-    if (this.fault !== undefined) return BROKEN;
     const next = this.#nextUsed;
     if (this.#seenUsed === next && !this.#look()) return EMPTY;
-    // The look may have found an index that makes no sense.
+    // From before, or because the look found an index that makes no sense.
     if (this.fault !== undefined) return BROKEN;
     let head = this.#batchLast;
     if (head === NONE) {

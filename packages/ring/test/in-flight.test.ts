@@ -12,6 +12,7 @@ import { FORMATS } from './kit/format.ts';
 import { must } from './kit/must.ts';
 import { createPair } from './kit/pair.ts';
 import { Random } from './kit/random.ts';
+import { tryAdd } from './kit/try-add.ts';
 
 /** What the driver remembers of a request. */
 interface Request {
@@ -82,7 +83,7 @@ describe.each(FORMATS)('$name: chains in flight', (format) => {
         if (random.once(2)) list = fill(common, from);
         // The slot number goes along in the token.
         const token = tokens * SLOTS + slot;
-        if (!driver.add(list, token)) {
+        if (!tryAdd(driver, list, token)) {
           freeSlots.push(slot);
           return;
         }

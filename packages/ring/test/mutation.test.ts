@@ -12,6 +12,7 @@ import { FORMATS, type Format } from './kit/format.ts';
 import { must } from './kit/must.ts';
 import { type Pair, createPair } from './kit/pair.ts';
 import { Random } from './kit/random.ts';
+import { tryAdd } from './kit/try-add.ts';
 import { WatchedMemory } from './kit/watched-memory.ts';
 
 const MUTATIONS = Number(process.env['VIOMMU_MUTATIONS'] ?? 150_000);
@@ -59,7 +60,7 @@ function storm(format: Format, mutations: number, seed: number): Outcome {
         list.addReadable(arena.address(0x1000 + random.below(0x800)), random.below(16));
       for (let left = random.below(3) + (list.count === 0 ? 1 : 0); left > 0; left -= 1)
         list.addWritable(arena.address(0x1800 + random.below(0x400)), random.below(16));
-      if (!bounded(() => driver.add(list, tokens))) return;
+      if (!bounded(() => tryAdd(driver, list, tokens))) return;
       inFlight.add(tokens);
       tokens += 1;
     };

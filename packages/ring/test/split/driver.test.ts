@@ -8,6 +8,7 @@ import { DeviceRingWriter } from '../kit/device-ring-writer.ts';
 import { must } from '../kit/must.ts';
 import { Random } from '../kit/random.ts';
 import { SplitPlace } from '../kit/split-place.ts';
+import { tryAdd } from '../kit/try-add.ts';
 import { type WalkedChain, walk } from '../kit/walk.ts';
 import { WatchedMemory } from '../kit/watched-memory.ts';
 
@@ -52,7 +53,7 @@ function record(run: Run): { readonly chains: WalkedChain[]; readonly lengths: n
       if (index < readable) list.addReadable(at, random.below(64));
       else list.addWritable(at, random.below(64));
     const slot = (device.nextIndex + heads.length) % size;
-    if (queue.add(list, round)) {
+    if (tryAdd(queue, list, round)) {
       const head = place.availableEntry(slot);
       heads.push(head);
       chains.push(walk(arena, place, head));
