@@ -149,7 +149,7 @@ export class IommuDriver implements Instance {
     this.requests = new RequestQueue({
       queue: requestRing,
       dma,
-      slots: ring.indirect ? requestRing.size : Math.floor(requestRing.size / REQUEST_BUFFERS),
+      slots: requestSlots(requestRing.size, ring.indirect),
       probeSize: config.probeSize,
       port: {
         notify: () => transport.notify(IommuQueue.REQUEST),
@@ -253,6 +253,11 @@ export class IommuDriver implements Instance {
       throw new IommuError('ENOSYS', 'The IOMMU has no bypass setting.');
     this.#transport.writeConfig(IommuConfig.offset.bypass, 1, bypass ? 1 : 0);
   }
+}
+
+/** Requests that a ring holds: one for each descriptor with tables, though no table is longer than its ring. */
+function requestSlots(size: number, indirect: boolean): number {
+  return indirect && size >= REQUEST_BUFFERS ? size : Math.floor(size / REQUEST_BUFFERS);
 }
 
 /** Undoes a probe that failed, as far as the device lets. */

@@ -67,8 +67,11 @@ describe('adding requests', () => {
     expect(device.seen).toHaveLength(room + 1);
   });
 
-  it('fails with ENOSPC in a ring that holds no request', () => {
-    const { driver, device } = setUp({ offered: DIRECT, queueSizes: [1, 1] });
+  it.each([
+    ['direct', DIRECT],
+    ['indirect', ALL_FEATURES],
+  ])('fails with ENOSPC in a ring that holds no request: %s', (_, offered) => {
+    const { driver, device } = setUp({ offered, queueSizes: [1, 1] });
     expect(codeOf(() => addPage(driver.requests, 0))).toBe('ENOSPC');
     expect(codeOf(() => driver.requests.addReq(PROBE_8))).toBe('ENOSPC');
     expect(driver.requests.inFlight).toBe(0);
