@@ -10,7 +10,10 @@ export function tryAdd(queue: DriverQueue, list: BufferList, token: number): boo
   try {
     queue.add(list, token);
   } catch (error) {
-    must(error instanceof IommuError && error.code === 'EINVAL', `a long list meets ${error}`);
+    must(
+      error instanceof IommuError && error.code === 'EINVAL',
+      `a long list meets ${String(error)}`,
+    );
     return false;
   }
   throw new Error(`${list.count} buffers in a queue of ${queue.size}`);
