@@ -129,7 +129,8 @@ function main(): void {
   const stream = join(root, 'test/cli/streams/domains.stream');
   const summary = run(command, ['replay', '--json', stream]).trim().split('\n').at(-1) ?? '';
   check(/"mismatches":0\b/.test(summary), `viommu replay ends with ${summary}`);
-  console.log(`viommu ${version} replays a recording with Node ${node}`);
+  run(command, ['run', '--timeout', '60']);
+  console.log(`viommu ${version} runs the demonstration and replays a recording with Node ${node}`);
 }
 
 try {
