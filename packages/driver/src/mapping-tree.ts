@@ -116,9 +116,8 @@ export class MappingTree {
       else chunkAt += 1;
       entry = 0;
     }
-    // What is left in front of the hole and behind it.
-    this.#join(chunkAt - 1);
-    this.#join(chunkAt - 2);
+    // At most two chunks have lost some: those in front of the hole and behind it. Three pairs have one of them.
+    for (let pair = 1; pair <= 3; pair += 1) this.#join(chunkAt - pair);
   }
 
   /** The physical page that `page` is mapped to, or -1. */

@@ -103,7 +103,6 @@ export function iovaToPhys(domain: Domain, iova: Iova): GuestPhysical | null {
  * stays in the guest's books until it is unmapped.
  */
 export function iotlbSyncMap(domain: Domain, startPage: number, pageCount: number): void {
-  if (domain.attached.size === 0) return;
   flushIotlbAll(domain);
   if (domain.failedMaps.length === 0) return;
   const error = domain.takeFailures(startPage, startPage + pageCount - 1);

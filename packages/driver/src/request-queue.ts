@@ -329,6 +329,7 @@ export class RequestQueue {
   /** Takes back what the device has completed. Bounded: the ring gives each chain back once. */
   #reap(): void {
     const slots = this.#slots;
+    const before = this.inFlight;
     while (this.broken === undefined) {
       const slot = this.#queue.take();
       if (slot < 0) {
@@ -340,7 +341,7 @@ export class RequestQueue {
       this.#end(slot, written ? slots.status(slot) : NO_STATUS);
     }
     // Whoever sleeps may have been waiting for what was just taken.
-    this.#sleepers.end();
+    if (this.inFlight !== before) this.#sleepers.end();
   }
 
   #end(slot: number, status: number): void {

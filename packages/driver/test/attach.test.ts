@@ -311,6 +311,16 @@ describe('detaching', () => {
     expect(driver.endpoints.size).toBe(0);
   });
 
+  it('and releasing forgets an endpoint, but not another one with the same number', () => {
+    const { driver } = setUpPair();
+    const first = driver.probeDevice({ ids: [30] });
+    const second = driver.probeDevice({ ids: [30, 31] });
+    releaseDevice(second);
+    expect([driver.endpoints.get(30), driver.endpoints.get(31)]).toEqual([first, undefined]);
+    releaseDevice(first);
+    expect(driver.endpoints.get(30)).toBeUndefined();
+  });
+
   it('of an endpoint in no domain sends nothing', () => {
     const { device, endpoint } = setUpPair();
     detach(endpoint);
@@ -330,9 +340,13 @@ describe('detaching', () => {
     expect(domain.failedMaps).toEqual([{ startPage: 2, lastPage: 2, error: 'EIO' }]);
     expect(domain.stuckRanges).toEqual([{ startPage: 1, lastPage: 1 }]);
     expect(domain.unmapFailures).toBe(1);
+    const other = driver.probeDevice({ ids: [9] });
+    attach(domain, other);
+    detach(other);
+    expect([domain.failedMaps.length, domain.stuckRanges.length]).toEqual([1, 1]);
     detach(endpoint);
     expect(domain.failedMaps).toEqual([]);
     expect(domain.stuckRanges).toEqual([]);
-    expect(ofType(device, DETACH)).toHaveLength(1);
+    expect(ofType(device, DETACH)).toHaveLength(2);
   });
 });

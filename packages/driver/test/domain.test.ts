@@ -228,6 +228,9 @@ describe('identity domains', () => {
       [0, 0],
     ]);
     expect(identity({ inputRangeEnd: 0xfffn }, [region(RESERVED, 0n, 0x2000n)])).toEqual([]);
+    expect(identity({ inputRangeEnd: 0x1fffn }, [region(RESERVED, 0x9000n, 0x9fffn)])).toEqual([
+      [0, 1],
+    ]);
   });
 
   it('[A16] with BYPASS_CONFIG it is one domain of the device, flagged, with the first number', () => {
@@ -244,6 +247,8 @@ describe('identity domains', () => {
     expect(allocPaging(endpoint).id).toBe(6);
     freeDomain(domain);
     expect(allocIdentity([endpoint])).toBe(domain);
+    attach(domain, endpoint);
+    expect(endpoint.domain).toBe(domain);
   });
 
   it('iommu.drv.map.not-on-bypass-domain, iommu.drv.unmap.not-on-bypass-domain', () => {

@@ -256,6 +256,14 @@ describe('a MAP that the device refuses', () => {
     expect(device.model.domains.get(domain.id ?? -1)?.mappings.size).toBe(0);
   });
 
+  it('fails the sync with what was refused first', () => {
+    const { device, domain } = setUpDomain();
+    const statuses = [Status.OK, Status.FAULT, Status.NOMEM];
+    device.script = (_, index) => ({ status: statuses[index] ?? Status.OK });
+    for (const page of [3, 2, 1]) mapPages(domain, page, page, 1, RW);
+    expect(codeOf(() => iotlbSyncMap(domain, 1, 3))).toBe('EFAULT');
+  });
+
   it('is kept for the sync of its own range, whoever synced first', () => {
     const { device, domain } = setUpDomain();
     device.script = ({ type }) => (type === MAP ? { status: Status.NOMEM } : undefined);

@@ -1,6 +1,7 @@
 import {
   AttachRequest,
   DetachRequest,
+  IommuError,
   MapRequest,
   PAGE_MAX,
   ProbeRequest,
@@ -121,6 +122,14 @@ describe('requests on the ring', () => {
       [20, 4],
       [72, 28],
     ]);
+  });
+
+  it('have the length they are given, in whatever slot they come to lie', () => {
+    const { driver, device } = setUp({ offered: DIRECT, queueSizes: [2, 2] });
+    const lengths = [20, 4, 20, 36, 12, 28, 12, 20];
+    for (const length of lengths) driver.requests.addReq(new Uint8Array(length).fill(9));
+    driver.requests.syncReq();
+    expect(device.seen.map(({ bytes }) => bytes.length)).toEqual(lengths);
   });
 
   it('MAP and UNMAP of pages have the bytes of the standard, up to the last page', () => {
@@ -394,6 +403,35 @@ describe('a device that does not answer', () => {
     expect(driver.requests.syncReq()).toBe('EIO');
     expect(clock.nowMs - before).toBeLessThan(1000);
     expect(driver.log.counters.configChanged).toBe(1);
+  });
+
+  it('registers that do not answer end the wait', () => {
+    const { driver, device } = setUp();
+    addPage(driver.requests, 0);
+    device.alive = false;
+    device.acknowledgeInterrupts = () => {
+      throw new IommuError('ETIMEDOUT', 'Nobody is there.');
+    };
+    expect(driver.requests.syncReq()).toBe('EIO');
+    expect(driver.state).toBe('broken');
+  });
+
+  it('an answer that comes as the device is given up ends nothing twice', () => {
+    const { device, driverOptions } = prepare();
+    let turns = 0;
+    const idle = (): void => {
+      turns += 1;
+      // The second turn is the sleep, after which the interrupt is looked at before the ring.
+      if (turns < 2) return;
+      device.serve();
+      device.announce(true);
+    };
+    const { requests } = IommuDriver.probe({ ...driverOptions, idle });
+    const owner = new Ends();
+    addPage(requests, 0, owner);
+    expect(requests.syncReq()).toBe('EIO');
+    expect(owner.statuses).toEqual([NO_STATUS]);
+    expect(requests.inFlight).toBe(0);
   });
 
   it('a damaged used ring ends the queue', () => {
