@@ -2,7 +2,7 @@
 
 import { IommuError, IommuFeature, VirtioFeature, featureMask } from '@viommu/common';
 
-/** One switch for each feature; what is not named is offered, the old BYPASS and packed rings excepted. */
+/** One switch for each feature; what is not named is offered, but for those that say otherwise. */
 export interface FeatureOffer {
   readonly inputRange?: boolean;
   readonly domainRange?: boolean;
@@ -19,6 +19,8 @@ export interface FeatureOffer {
   /** Packed rings, for drivers that want them; split ones are faster here. Default false. */
   readonly packed?: boolean;
   readonly ringReset?: boolean;
+  /** Doorbells with a position, which this device, like others in software, reads from the ring. Default false. */
+  readonly notificationData?: boolean;
 }
 
 /**
@@ -45,6 +47,7 @@ export function offeredFeatures(offer: FeatureOffer = {}): bigint {
     [VirtioFeature.RING_PACKED, offer.packed ?? false],
     // 9.1: requests are handled and given back one after another in any case.
     [VirtioFeature.IN_ORDER, offer.inOrder ?? true],
+    [VirtioFeature.NOTIFICATION_DATA, offer.notificationData ?? false],
     [VirtioFeature.RING_RESET, offer.ringReset ?? true],
   ];
   return switches.reduce((bits, [bit, on]) => (on ? bits | featureMask(bit) : bits), 0n);

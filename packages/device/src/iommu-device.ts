@@ -30,8 +30,13 @@ import { Decoded, REQUEST_BYTES_MAX, Request, decode, handle, probedEndpoint } f
 /** One IOMMU device. A range, a probe size or `bypass` has no effect without the feature that shows it. */
 export interface IommuDeviceOptions extends Omit<IommuOptions, 'bypassControl'> {
   readonly features?: FeatureOffer;
-  /** The largest size of each queue, a power of two up to 32768; default 256. */
+  /** The largest size of each queue, up to 32768; without packed rings a power of two. Default 256. */
   readonly queueSize?: number;
+  /**
+   * With IN_ORDER: one used entry for a burst of requests instead of one for each (9.3). One that was not written to
+   * the end of its buffers ends its burst, since those that an entry stands for besides its own count as such.
+   */
+  readonly batchUsed?: boolean;
 }
 
 const QUEUE_SIZE_DEFAULT = 256;
@@ -43,6 +48,7 @@ export class IommuDevice implements VirtioDevice {
   readonly deviceId: number = IOMMU_DEVICE_ID;
   readonly offeredFeatures: bigint;
   readonly queueSizesMax: readonly number[];
+  readonly batchedQueues: readonly number[];
   readonly config: Uint8Array;
   /** What the requests work on; endpoints translate here. */
   readonly iommu: Iommu;
@@ -62,10 +68,12 @@ export class IommuDevice implements VirtioDevice {
 
   /** @throws {IommuError} `EINVAL`, `EOVERFLOW` or `ENOSPC` for options that contradict each other or a bound. */
   constructor(options: IommuDeviceOptions = {}) {
-    const { features, queueSize = QUEUE_SIZE_DEFAULT, observer } = options;
-    if (queueSize < 1 || queueSize > QUEUE_SIZE_MAX || !Number.isInteger(Math.log2(queueSize)))
+    const { features, queueSize = QUEUE_SIZE_DEFAULT, batchUsed = false, observer } = options;
+    const sizes = features?.packed === true ? queueSize : Math.log2(queueSize);
+    if (queueSize < 1 || queueSize > QUEUE_SIZE_MAX || !Number.isInteger(sizes))
       throw new IommuError('EINVAL', `A queue cannot have ${queueSize} descriptors.`);
     this.queueSizesMax = [queueSize, queueSize];
+    this.batchedQueues = batchUsed ? [IommuQueue.REQUEST] : [];
     this.offeredFeatures = offeredFeatures(features);
     this.#faults = new FaultQueue(observer);
     this.iommu = new Iommu(offeredOptions(options, this.offeredFeatures), this.#faults);
@@ -132,16 +140,22 @@ export class IommuDevice implements VirtioDevice {
     const chain = this.#chain;
     const session = this.#session;
     if (queue === undefined || chain === undefined || session === undefined) return false;
+    const batched = this.batchedQueues.length > 0;
     let served = 0;
+    let wanted = false;
     let popped: Popped = Popped.CHAIN;
     while (served < BURST_MAX) {
       popped = queue.pop(chain);
       if (popped !== Popped.CHAIN) break;
-      queue.push(chain, this.#serveChain(chain));
+      const written = this.#serveChain(chain);
+      queue.push(chain, written);
+      // 9.4: skipped as one of a batch, it would count as fully written.
+      if (batched && written < chain.writableBytes && queue.publish()) wanted = true;
       served += 1;
     }
     // 9.2, 9.6: one publication and one look at the driver's wish for each burst.
-    if (served > 0 && queue.publish()) session.port.interrupt(IommuQueue.REQUEST);
+    if (served > 0 && queue.publish()) wanted = true;
+    if (wanted) session.port.interrupt(IommuQueue.REQUEST);
     if (popped === Popped.BROKEN) this.#needReset(queue.fault ?? 'the request queue is broken');
     return served > 0;
   }

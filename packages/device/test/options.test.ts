@@ -64,6 +64,7 @@ describe('options of a device', () => {
     ['a limit that is no number', { limits: { mappingsPerDomain: Number.NaN } }, 'EINVAL'],
     ['a limit above the largest', { limits: { mappings: MAPPINGS_MAX + 1 } }, 'EINVAL'],
     ['a queue size that is no power of two', { queueSize: 48 }, 'EINVAL'],
+    ['half a descriptor', { queueSize: 47.5, features: { packed: true } }, 'EINVAL'],
     ['a queue size beyond the standard', { queueSize: 65536 }, 'EINVAL'],
     ['no queue size', { queueSize: 0 }, 'EINVAL'],
   ];
@@ -89,6 +90,22 @@ describe('options of a device', () => {
       domains: [],
       limits: DEFAULT_LIMITS,
     });
+  });
+
+  it('takes any queue size with packed rings, which split ones of that device need not fill', () => {
+    const device = new IommuDevice({ queueSize: 47, features: { packed: true } });
+    expect(device.queueSizesMax).toEqual([47, 47]);
+  });
+
+  it('offers nothing unasked that costs a driver more than it gives', () => {
+    const offered = (features: IommuDeviceOptions['features']): bigint[] => {
+      const bits = new IommuDevice(features === undefined ? {} : { features }).offeredFeatures;
+      return [3n, 28n, 29n, 34n, 35n, 38n, 40n].map((bit) => (bits >> bit) & 1n);
+    };
+    expect(offered(undefined)).toEqual([0n, 1n, 1n, 0n, 1n, 0n, 1n]);
+    expect(offered({ packed: true, notificationData: true })).toEqual([0n, 1n, 1n, 1n, 1n, 1n, 1n]);
+    const none = { indirect: false, eventIndex: false, inOrder: false, ringReset: false };
+    expect(offered(none)).toEqual([0n, 0n, 0n, 0n, 0n, 0n, 0n]);
   });
 
   it('takes limits one by one', () => {

@@ -91,7 +91,7 @@ export class ControlPage {
 
 /** QueueNotify: how a driver tells a device that a queue has available chains. */
 export interface Doorbells {
-  /** `data` is what the register is written with: the queue's index, or the notification data. */
+  /** `data` is what the register is written with: the queue's index, with NOTIFICATION_DATA a position in its upper half. */
   ring(queue: number, data: number): void;
 }
 

@@ -72,9 +72,9 @@ export interface DriverTransport {
 
   /**
    * Tells the device that `queue` has available chains. Before DRIVER_OK this does nothing: the device looks at all
-   * queues then. `data` is what NOTIFICATION_DATA sends, if negotiated.
+   * queues then. `position` is that of the `DriverQueue`; it goes along if NOTIFICATION_DATA was negotiated.
    */
-  notify(queue: number, data?: number): void;
+  notify(queue: number, position: number): void;
   /** Reads which events interrupted (bits of `InterruptBit`) and acknowledges them; look for used chains after this. */
   acknowledgeInterrupts(): number;
 }

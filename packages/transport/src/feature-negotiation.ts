@@ -12,7 +12,7 @@ export const OTHER_TRANSPORTS: bigint =
   featureMask(VirtioFeature.ADMIN_VQ);
 
 /** What this transport does not do yet. */
-const NOT_YET = featureMask(VirtioFeature.NOTIFICATION_DATA) | featureMask(VirtioFeature.SUSPEND);
+const NOT_YET = featureMask(VirtioFeature.SUSPEND);
 
 /** The bits offered and the bits the driver has written so far. */
 export class FeatureNegotiation {

@@ -81,7 +81,10 @@ export class MmioDevice implements RegisterDevice {
     this.#device = device;
     this.#negotiation = new FeatureNegotiation(device.offeredFeatures);
     this.#config = new ConfigurationSpace(window, device);
-    this.#queues = device.queueSizesMax.map((size) => new MmioQueue(size));
+    const batched = new Set(device.batchedQueues);
+    this.#queues = device.queueSizesMax.map(
+      (size, index) => new MmioQueue(size, batched.has(index)),
+    );
     this.#port = {
       interrupt: () => {
         if (this.#live) this.#interrupt(InterruptBit.USED_BUFFER);
@@ -188,8 +191,9 @@ export class MmioDevice implements RegisterDevice {
       case MmioRegister.Status:
         return this.#writeStatus(value);
       default:
-      // QueueNotify needs no action, since the host serves the device after every write. SHMSel selects among no
-      // regions. All others cannot be written.
+      // QueueNotify needs no action, since the host serves the device after every write; what NOTIFICATION_DATA adds
+      // stands in the ring as well, and only there it is believed. SHMSel selects among no regions. All others cannot
+      // be written.
     }
   }
 
@@ -202,6 +206,8 @@ export class MmioDevice implements RegisterDevice {
       const choice = this.#negotiation.choice();
       if (choice !== undefined && this.#device.acceptFeatures(choice)) this.#features = choice;
       else next &= ~FEATURES_OK;
+      // How large a queue can be depends on its format.
+      this.#showQueue();
     }
     this.#status = next;
     if ((added & FAILED) !== 0) this.#halt();
@@ -322,7 +328,8 @@ export class MmioDevice implements RegisterDevice {
 
   #showQueue(): void {
     const queue = this.#queues[this.#queueSelector];
-    this.#window.store(MmioRegister.QueueSizeMax, queue?.sizeMax ?? 0);
+    const sizeMax = queue?.sizeMax(queueFeatures(this.#features)) ?? 0;
+    this.#window.store(MmioRegister.QueueSizeMax, sizeMax);
     this.#window.store(MmioRegister.QueueReady, queue?.queue === undefined ? 0 : 1);
   }
 }

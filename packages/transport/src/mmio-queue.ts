@@ -22,14 +22,22 @@ export type QueueArea = (typeof QueueArea)[keyof typeof QueueArea];
 
 /** One queue as the driver programs it. */
 export class MmioQueue {
-  readonly sizeMax: number;
   /** The queue at work; `undefined` while QueueReady is 0. */
   queue: DeviceQueue | undefined = undefined;
+  readonly #sizeMax: number;
+  readonly #batchUsed: boolean;
   #size = 0;
   readonly #areas: Uint32Array = new Uint32Array(6);
 
-  constructor(sizeMax: number) {
-    this.sizeMax = sizeMax;
+  /** `batchUsed` as in `DeviceQueueOptions`. */
+  constructor(sizeMax: number, batchUsed: boolean) {
+    this.#sizeMax = sizeMax;
+    this.#batchUsed = batchUsed;
+  }
+
+  /** The largest size; a split queue has a power of two, so that a driver may take what it reads. */
+  sizeMax({ packed = false }: QueueFeatures): number {
+    return packed ? this.#sizeMax : 2 ** Math.floor(Math.log2(this.#sizeMax));
   }
 
   setSize(size: number): void {
@@ -44,7 +52,7 @@ export class MmioQueue {
   /** True if the programmed size is not 0, not above the maximum and, for a split queue, a power of two. */
   sizeValid({ packed = false }: QueueFeatures): boolean {
     const size = this.#size;
-    return size > 0 && size <= this.sizeMax && (packed || (size & (size - 1)) === 0);
+    return size > 0 && size <= this.#sizeMax && (packed || (size & (size - 1)) === 0);
   }
 
   /**
@@ -62,6 +70,7 @@ export class MmioQueue {
         deviceArea: this.#address(QueueArea.DEVICE_LOW),
       },
       features,
+      batchUsed: this.#batchUsed,
     });
     return this.queue;
   }

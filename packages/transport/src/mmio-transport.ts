@@ -48,6 +48,8 @@ export class MmioTransport implements DriverTransport {
   /** The status bits written since the last reset. What the device shows may lack or add some. */
   #status = 0;
   #features = 0n;
+  /** NOTIFICATION_DATA: the doorbell says where the next chain will become available. */
+  #notificationData = false;
 
   /** Identifies the device. @throws {IommuError} `ENODEV` if the registers are not those of version 2. */
   constructor({ port, doorbells, interruptBell }: MmioTransportOptions) {
@@ -85,6 +87,7 @@ export class MmioTransport implements DriverTransport {
     if ((this.status() & FEATURES_OK) === 0)
       this.#giveUp(`The device refuses features 0x${chosen.toString(16)}.`);
     this.#features = chosen;
+    this.#notificationData = hasFeature(chosen, VirtioFeature.NOTIFICATION_DATA);
     return chosen;
   }
 
@@ -178,10 +181,10 @@ export class MmioTransport implements DriverTransport {
     this.#port.write(MmioRegister.Config + offset, width, value);
   }
 
-  notify(queue: number, data: number = queue): void {
+  notify(queue: number, position: number): void {
     if ((this.#status & (DRIVER_OK | FAILED)) !== DRIVER_OK) return;
     this.notifications += 1;
-    this.#doorbells.ring(queue, data);
+    this.#doorbells.ring(queue, this.#notificationData ? (queue | (position << 16)) >>> 0 : queue);
   }
 
   acknowledgeInterrupts(): number {

@@ -15,6 +15,8 @@ export interface VirtioDevice {
   readonly offeredFeatures: bigint;
   /** The largest size of each queue, 1..32768; one entry for each queue. */
   readonly queueSizesMax: readonly number[];
+  /** The queues that, with IN_ORDER, give back one used entry for all chains between two publications; none if absent. */
+  readonly batchedQueues?: readonly number[];
   /** The current bytes of the configuration space, kept up to date by the device. Their number is fixed. */
   readonly config: Uint8Array;
   /**

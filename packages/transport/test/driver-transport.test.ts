@@ -4,7 +4,15 @@ import { guestPhysical } from '@viommu/common';
 import type { QueueLayout } from '@viommu/ring';
 import type { MmioTransport } from '@viommu/transport';
 import { describe, expect, it } from 'vitest';
-import { EVENT_IDX, R, READABLE, RING_RESET, VERSION_1, WRITABLE } from './kit/register.ts';
+import {
+  EVENT_IDX,
+  NOTIFICATION_DATA,
+  R,
+  READABLE,
+  RING_RESET,
+  VERSION_1,
+  WRITABLE,
+} from './kit/register.ts';
 import { ScriptedRegisters } from './kit/scripted-registers.ts';
 
 const LAYOUT: QueueLayout = {
@@ -33,7 +41,7 @@ function wholeLife(registers: ScriptedRegisters): MmioTransport {
   transport.enableQueue(0, LAYOUT);
   transport.enableQueue(1, { ...LAYOUT, size: 4 });
   transport.driverOk();
-  transport.notify(0);
+  transport.notify(0, 0);
   registers.interruptStatus = 3;
   transport.acknowledgeInterrupts();
   transport.writeConfig(0x24, 1, 0);
@@ -154,7 +162,7 @@ describe('initialisation', () => {
     const from = registers.log.length;
     expect(codeOf(() => transport.negotiate({ wanted: 0n, required: 0n }))).toBe('ENODEV');
     expect(registers.lines(from).slice(-3)).toEqual(['w 070=b', 'r 070', 'w 070=8b']);
-    transport.notify(0);
+    transport.notify(0, 0);
     expect(registers.rung).toEqual([]);
   });
 
@@ -206,7 +214,7 @@ describe('initialisation', () => {
       registers.onRead = (offset) => (offset === R.status ? shown : undefined);
       expect(codeOf(() => transport.driverOk())).toBe('ENODEV');
       expect(registers.written(R.status).at(-1)).toBe(0x8f);
-      transport.notify(0);
+      transport.notify(0, 0);
       expect(registers.rung).toEqual([]);
     }
   });
@@ -514,15 +522,15 @@ describe('notifications', () => {
   it('basic.drv.init.no-notify-before-driver-ok: neither before nor after a reset', () => {
     const registers = new ScriptedRegisters();
     const transport = registers.transport();
-    transport.notify(0);
+    transport.notify(0, 0);
     transport.negotiate({ wanted: 0n, required: 0n });
-    transport.notify(0);
+    transport.notify(0, 0);
     expect(registers.rung).toEqual([]);
     transport.driverOk();
-    transport.notify(0);
-    transport.notify(1);
+    transport.notify(0, 0);
+    transport.notify(1, 0);
     transport.reset();
-    transport.notify(0);
+    transport.notify(0, 0);
     expect(registers.rung).toEqual([
       [0, 0],
       [1, 1],
@@ -530,14 +538,43 @@ describe('notifications', () => {
     expect(transport.notifications).toBe(2);
   });
 
-  it('carry the queue’s index, or the data that a caller gives', () => {
+  it('carry the queue’s index alone without NOTIFICATION_DATA', () => {
     const registers = new ScriptedRegisters();
+    registers.offered |= NOTIFICATION_DATA;
     const transport = registers.transport();
     transport.negotiate({ wanted: 0n, required: 0n });
     transport.driverOk();
-    transport.notify(0, 0x8005_0000);
-    expect(registers.rung).toEqual([[0, 0x8005_0000]]);
+    transport.notify(0, 0x8005);
+    transport.notify(1, 0xffff);
+    expect(registers.rung).toEqual([
+      [0, 0],
+      [1, 1],
+    ]);
     expect(registers.written(R.queueNotify)).toEqual([]);
+  });
+
+  it('carry the index, and the position in the upper half, with NOTIFICATION_DATA', () => {
+    const registers = new ScriptedRegisters();
+    registers.offered |= NOTIFICATION_DATA;
+    const transport = registers.transport();
+    transport.negotiate({ wanted: NOTIFICATION_DATA, required: 0n });
+    transport.driverOk();
+    // Slot 5 of a lap with wrap counter 1: the standard's example. On a split ring that is available index 0x8005.
+    transport.notify(0, 0x8005);
+    transport.notify(1, 0x7fff);
+    transport.notify(1, 0xffff);
+    transport.notify(0, 0);
+    expect(registers.rung).toEqual([
+      [0, 0x8005_0000],
+      [1, 0x7fff_0001],
+      [1, 0xffff_0001],
+      [0, 0],
+    ]);
+    // Negotiated anew, without it.
+    transport.negotiate({ wanted: 0n, required: 0n });
+    transport.driverOk();
+    transport.notify(1, 0x8005);
+    expect(registers.rung.at(-1)).toEqual([1, 1]);
   });
 
   it('mmio.drv.irq.read-status, mmio.drv.irq.acknowledge, mmio.drv.reg.ack-handled: the bits that were read', () => {

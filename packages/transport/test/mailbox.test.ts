@@ -336,7 +336,7 @@ describe('two threads', { timeout: 30_000 }, () => {
     const polling = new Waiter({ bell: transport.interruptBell });
     const sleeping = new Waiter({ bell: transport.interruptBell, pollsMax: 0 });
     for (let token = 0; token < 200; token += 1) {
-      if (request(rig, driver, token)) transport.notify(0);
+      if (request(rig, driver, token)) transport.notify(0, 0);
       const waiter = token % 2 === 0 ? polling : sleeping;
       // Early wake-ups are normal: a ring may come late.
       for (let waits = 0; !driver.ready() && waits < 100; waits += 1) waiter.wait(driver, 10_000);

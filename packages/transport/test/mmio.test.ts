@@ -4,10 +4,8 @@ import { guestPhysical, hasFeature } from '@viommu/common';
 import { BufferList, PackedDriverQueue } from '@viommu/ring';
 import { describe, expect, it } from 'vitest';
 import { FakeDevice } from './kit/fake-device.ts';
-import { EVENT_IDX, RING_RESET, VERSION_1 } from './kit/register.ts';
+import { EVENT_IDX, PACKED, RING_RESET, VERSION_1 } from './kit/register.ts';
 import { RAM_BASE, Rig, answer, layoutOf, request } from './kit/rig.ts';
-
-const PACKED = 1n << 34n;
 
 describe('driver and device', () => {
   it('negotiate, exchange requests and reset, again and again', () => {
@@ -25,7 +23,7 @@ describe('driver and device', () => {
       transport.enableQueue(0, layout);
       transport.driverOk();
       for (const token of [1, 2, 3]) request(rig, driver, token);
-      transport.notify(0);
+      transport.notify(0, 0);
       expect(rig.mmio.serve()).toBe(true);
       expect(transport.acknowledgeInterrupts()).toBe(1);
       expect([driver.take(), driver.take(), driver.take(), driver.take()]).toEqual([1, 2, 3, -1]);

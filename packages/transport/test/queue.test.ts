@@ -1,7 +1,8 @@
 /** Queue set-up, queue reset and interrupts: section "Virtio Over MMIO", device side. */
 
 import { describe, expect, it } from 'vitest';
-import { EVENT_IDX, R, RING_RESET, VERSION_1 } from './kit/register.ts';
+import { FakeDevice } from './kit/fake-device.ts';
+import { EVENT_IDX, NOTIFICATION_DATA, PACKED, R, RING_RESET, VERSION_1 } from './kit/register.ts';
 import { RAM_BASE, RAM_BYTES, Rig, answer, layoutOf, request } from './kit/rig.ts';
 import { guestPhysical } from '@viommu/common';
 import type { QueueLayout } from '@viommu/ring';
@@ -255,6 +256,43 @@ describe('queue set-up', () => {
     expect(rig.mmio.serve()).toBe(false);
     expect(rig.ram()).toEqual(before);
     expect(rig.get(R.status)).toBe(0x0f);
+  });
+
+  it('what NOTIFICATION_DATA adds to a notification is not believed: the ring counts', () => {
+    const device = new FakeDevice();
+    device.offeredFeatures |= NOTIFICATION_DATA;
+    const rig = new Rig({ device });
+    expect(rig.start(VERSION_1 | NOTIFICATION_DATA)).toBe(0x0f);
+    const driver = rig.driverQueue(layoutOf(0));
+    for (const [token, position] of [0, 7, 0x7fff, 0x8000, 0xffff].entries()) {
+      rig.set(R.queueNotify, (position << 16) >>> 0);
+      expect(rig.mmio.serve(), `position ${position}, nothing there`).toBe(false);
+      request(rig, driver, token);
+      rig.set(R.queueNotify, (position << 16) >>> 0);
+      rig.mmio.serve();
+      expect(driver.take(), `position ${position}`).toBe(token);
+    }
+    expect(rig.get(R.status)).toBe(0x0f);
+  });
+
+  it('shows as the maximum what the negotiated format can have', () => {
+    const device = new FakeDevice();
+    device.offeredFeatures |= PACKED;
+    device.queueSizesMax = [100, 1];
+    const rig = new Rig({ device });
+    const shown = (): number[] =>
+      [0, 1].map((index) => {
+        rig.set(R.queueSel, index);
+        return rig.get(R.queueSizeMax);
+      });
+    rig.features(VERSION_1);
+    expect(shown()).toEqual([64, 1]);
+    rig.set(R.queueSel, 0);
+    rig.features(VERSION_1 | PACKED);
+    expect(rig.get(R.queueSizeMax)).toBe(100);
+    expect(shown()).toEqual([100, 1]);
+    rig.set(R.status, 0);
+    expect(shown()).toEqual([64, 1]);
   });
 });
 

@@ -47,6 +47,8 @@ export const WRITABLE: readonly number[] = [
 export const VERSION_1 = 1n << 32n;
 export const EVENT_IDX = 1n << 29n;
 export const INDIRECT = 1n << 28n;
+export const PACKED = 1n << 34n;
+export const NOTIFICATION_DATA = 1n << 38n;
 export const RING_RESET = 1n << 40n;
 /** A device-type bit of the fake device: the byte at 0x24 of its configuration can be written. */
 export const BYPASS_CONFIG = 1n << 6n;
