@@ -33,6 +33,7 @@ export {
   rangeSize,
   type Range,
 } from './range.ts';
+export { ImageReader, ImageWriter, checkSaved, type ImageType } from './wire/image.ts';
 export { annotate, annotateProperties, annotateRequest, type AnyStruct } from './wire/annotate.ts';
 export {
   struct,

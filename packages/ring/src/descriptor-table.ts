@@ -5,13 +5,19 @@
  * again, so that its cache line stays with the device.
  */
 
-import { Descriptor, type GuestPhysical, IommuError } from '@viommu/common';
+import { Descriptor, DescriptorFlag, type GuestPhysical, IommuError } from '@viommu/common';
 import type { GuestMemory } from './guest-memory.ts';
 import { clearArea } from './queue-area.ts';
 
 const { addr, len, flags } = Descriptor.offset;
+const { NEXT } = DescriptorFlag;
+/** In the last word of a descriptor that is not known: a bit that no driver sets, so that it is written in any case. */
+const UNKNOWN = 0x8;
 
-/** A table of descriptors in guest memory, cleared at the start. */
+/** What a table finds in memory: nothing of its own, which it clears, or what an earlier one wrote, which it keeps. */
+export type TableContent = 'cleared' | 'kept';
+
+/** A table of descriptors in guest memory. */
 export class DescriptorTable {
   readonly #memory: GuestMemory;
   readonly #position: number;
@@ -20,19 +26,30 @@ export class DescriptorTable {
   readonly #length: Uint32Array;
   readonly #lastWord: Uint32Array;
 
-  constructor(memory: GuestMemory, position: number, count: number) {
+  constructor(
+    memory: GuestMemory,
+    position: number,
+    count: number,
+    content: TableContent = 'cleared',
+  ) {
     this.#memory = memory;
     this.#position = position;
     this.#low = new Uint32Array(count);
     this.#high = new Uint32Array(count);
     this.#length = new Uint32Array(count);
     this.#lastWord = new Uint32Array(count);
-    clearArea(memory, position, count * Descriptor.size);
+    if (content === 'cleared') clearArea(memory, position, count * Descriptor.size);
+    else this.#lastWord.fill(UNKNOWN);
   }
 
   /** The last 32 bits of descriptor `index`, as the driver wrote them: `flags` and `next`, or `id` and `flags`. */
   lastWord(index: number): number {
     return this.#lastWord[index]!; // Below the count.
+  }
+
+  /** Notes that descriptor `index` was written by an earlier table, with this one as the next, if any. */
+  link(index: number, next: number | undefined): void {
+    this.#lastWord[index] = next === undefined ? UNKNOWN : UNKNOWN | NEXT | (next << 16);
   }
 
   /** Writes descriptor `index`, unless it is there already. */
@@ -79,6 +96,7 @@ export class IndirectTables {
     memory: GuestMemory,
     { address, buffersPerChain }: IndirectTablesOptions,
     size: number,
+    content: TableContent = 'cleared',
   ) {
     this.buffersMax = Math.min(buffersPerChain, size);
     this.#entriesPerTable = buffersPerChain;
@@ -88,7 +106,7 @@ export class IndirectTables {
     const position = memory.locate(this.#low, this.#high, count * Descriptor.size);
     if (position < 0)
       throw new IommuError('EFAULT', 'The indirect tables of a queue are outside memory.');
-    this.entries = new DescriptorTable(memory, position, count);
+    this.entries = new DescriptorTable(memory, position, count, content);
   }
 
   /** Index in `entries` of the first descriptor of table `index`. */

@@ -18,6 +18,13 @@ export {
   type QueueFeatures,
   type QueueLayout,
 } from './queue.ts';
+export {
+  QUEUE_STATE_VERSION,
+  type ChainState,
+  type DeviceQueueState,
+  type DriverQueueState,
+  type QueueState,
+} from './queue-state.ts';
 export { SharedMemory, type SharedMemoryOptions } from './shared-memory.ts';
 export { SplitDeviceQueue } from './split-device-queue.ts';
 export { type IndirectTablesOptions } from './descriptor-table.ts';

@@ -4,10 +4,23 @@
  * The same rules hold as for split queues: each field of the driver is read once, and every walk is bounded.
  */
 
-import { DescriptorFlag, PackedDescriptor, PackedFlag } from '@viommu/common';
+import {
+  DescriptorFlag,
+  EVENT_OFFSET_MASK,
+  EVENT_WRAP,
+  PackedDescriptor,
+  PackedFlag,
+} from '@viommu/common';
 import type { Chain } from './chain.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { armEvent, locatePackedQueue, suppressEvent, wantsNotification } from './packed-layout.ts';
+import {
+  BROKEN_BEFORE,
+  type DeviceQueueState,
+  checkIdle,
+  checkQueueState,
+  queueState,
+} from './queue-state.ts';
 import { type DeviceQueue, type DeviceQueueOptions, Popped, type QueueFeatures } from './queue.ts';
 
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
@@ -44,8 +57,8 @@ export class PackedDeviceQueue implements DeviceQueue {
   #heldFlags = 0;
   #armed = true;
 
-  /** @throws {IommuError} `EINVAL` or `EFAULT` for a layout that cannot be used. */
-  constructor({ memory, layout, features, batchUsed = false }: DeviceQueueOptions) {
+  /** @throws {IommuError} `EINVAL` or `EFAULT` for a layout or a state that cannot be used. */
+  constructor({ memory, layout, features, batchUsed = false, state }: DeviceQueueOptions) {
     const at = locatePackedQueue(memory, layout);
     this.#ring = at.ring;
     this.#driverEvent = at.driverEvent;
@@ -54,6 +67,13 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#features = features;
     this.#batchUsed = batchUsed && features.inOrder === true;
     this.size = layout.size;
+    if (state === undefined) return;
+    checkQueueState(state, this.size, features, true);
+    this.#next = state.position & EVENT_OFFSET_MASK;
+    this.#wrap = (state.position & EVENT_WRAP) !== 0;
+    this.#nextUsed = this.#next;
+    this.#usedWrap = this.#wrap;
+    if (state.broken) this.fault = BROKEN_BEFORE;
   }
 
   ready(): boolean {
@@ -66,8 +86,9 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (!this.#isAvailable(flags)) return Popped.EMPTY;
     const popped = this.#walk(flags, chain);
     if (popped !== Popped.CHAIN) return popped;
+    if (this.#inFlight + chain.slots > this.size)
+      return this.#break('more descriptors than the ring has');
     this.#inFlight += chain.slots;
-    if (this.#inFlight > this.size) return this.#break('more descriptors than the ring has');
     this.#next += chain.slots;
     if (this.#next >= this.size) {
       this.#next -= this.size;
@@ -129,6 +150,12 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (!this.#armed) return;
     this.#armed = false;
     suppressEvent(this.#memory, this.#deviceEvent);
+  }
+
+  save(): DeviceQueueState {
+    // With nothing in flight and nothing held back both positions are one.
+    checkIdle(this.#inFlight === 0 && this.#pushed === 0);
+    return queueState(this, this.#features, true, this.#next | (this.#wrap ? EVENT_WRAP : 0));
   }
 
   #loadFlags(): number {

@@ -8,6 +8,7 @@
 import {
   Descriptor,
   DescriptorFlag,
+  EVENT_OFFSET_MASK,
   EVENT_WRAP,
   PackedDescriptor,
   PackedFlag,
@@ -24,6 +25,13 @@ import {
   wantsNotification,
 } from './packed-layout.ts';
 import { clearArea } from './queue-area.ts';
+import {
+  BROKEN_BEFORE,
+  type DriverQueueState,
+  chainsInFlight,
+  checkDriverQueueState,
+  queueState,
+} from './queue-state.ts';
 import { type DriverQueue, type DriverQueueOptions, type QueueFeatures, Taken } from './queue.ts';
 
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
@@ -47,6 +55,7 @@ export class PackedDriverQueue implements DriverQueue {
   readonly #driverEvent: number;
   readonly #deviceEvent: number;
   readonly #indirect: IndirectTables | undefined;
+  readonly #buffersPerTable: number;
 
   /** By buffer id: the caller's token, or FREE. */
   readonly #tokens: Int32Array;
@@ -81,13 +90,17 @@ export class PackedDriverQueue implements DriverQueue {
   #batchLast = NONE;
 
   /**
-   * Takes the memory of the layout and clears it.
+   * Takes the memory of the layout, and clears it unless there is a state to go on from.
    *
-   * @throws {IommuError} `EINVAL` or `EFAULT` for a layout that cannot be used.
+   * @throws {IommuError} `EINVAL` or `EFAULT` for a layout or a state that cannot be used.
    */
-  constructor({ memory, layout, features, indirect }: DriverQueueOptions) {
+  constructor({ memory, layout, features, indirect, state }: DriverQueueOptions) {
     const { size } = layout;
     const at = locatePackedQueue(memory, layout);
+    this.#buffersPerTable = features.indirect ? (indirect?.buffersPerChain ?? 0) : 0;
+    if (state !== undefined)
+      checkDriverQueueState(state, size, features, true, this.#buffersPerTable);
+    const content = state === undefined ? 'cleared' : 'kept';
     this.#ring = at.ring;
     this.#driverEvent = at.driverEvent;
     this.#deviceEvent = at.deviceEvent;
@@ -96,13 +109,17 @@ export class PackedDriverQueue implements DriverQueue {
     this.#inOrder = features.inOrder ?? false;
     this.size = size;
     if (features.indirect && indirect !== undefined)
-      this.#indirect = new IndirectTables(memory, indirect, size);
+      this.#indirect = new IndirectTables(memory, indirect, size, content);
     this.#tokens = new Int32Array(size).fill(FREE);
     this.#numbers = new Uint16Array(size);
     this.#writable = new Uint32Array(size);
     this.#slots = new Uint16Array(size);
     this.#freeIds = Uint16Array.from({ length: size }, (_, id) => id);
     this.#freeSlots = size;
+    if (state !== undefined) {
+      this.#goOn(state);
+      return;
+    }
     const bytes = packedQueueBytes(size);
     clearArea(memory, at.ring, bytes.descriptorArea);
     clearArea(memory, at.driverEvent, bytes.driverArea);
@@ -240,6 +257,71 @@ export class PackedDriverQueue implements DriverQueue {
     if (!this.#armed) return;
     this.#armed = false;
     suppressEvent(this.#memory, this.#driverEvent);
+  }
+
+  save(): DriverQueueState {
+    const { inFlight } = this;
+    const unpublished = (this.#addedLists - this.#publishedLists) & 0xffff;
+    const latest = Array.from(
+      { length: inFlight },
+      (_, index) => this.#freeIds[(this.#oldestId() + index) % this.size]!, // Below the size.
+    );
+    const ids = chainsInFlight(this.#tokens, latest, unpublished, this.#inOrder);
+    return {
+      ...queueState(this, this.#features, true, this.position),
+      buffersPerTable: this.#buffersPerTable,
+      free: Array.from(
+        { length: this.size - inFlight },
+        (_, index) => this.#freeIds[(this.#freeFirst + index) % this.size]!, // Below the size.
+      ),
+      chains: ids.map((id) => ({
+        token: this.#tokens[id]!, // Below the size, as the others.
+        writableBytes: this.#writable[id]!,
+        ids: [id],
+        slots: this.#slots[id]!,
+      })),
+      unpublished,
+      heldFlags: unpublished === 0 ? 0 : this.#heldFlags & ~(AVAIL | USED),
+      ...(this.#batchLast !== NONE && {
+        batch: { last: this.#batchLast, bytes: this.#usedBytes },
+      }),
+    };
+  }
+
+  /** Takes over a state that was checked; what is in shared memory is not looked at. */
+  #goOn({ position, free, chains, unpublished, heldFlags, batch, broken }: DriverQueueState): void {
+    this.#next = position & EVENT_OFFSET_MASK;
+    this.#wrap = (position & EVENT_WRAP) !== 0;
+    this.inFlight = chains.length;
+    this.#addedLists = chains.length;
+    this.#publishedLists = chains.length - unpublished;
+    let slots = 0;
+    for (const [index, chain] of chains.entries()) {
+      const id = chain.ids[0]!; // A chain has a buffer id.
+      // As if they had been given out in this order: the oldest behind the last free one.
+      this.#freeIds[free.length + index] = id;
+      this.#tokens[id] = chain.token;
+      this.#numbers[id] = index;
+      this.#writable[id] = chain.writableBytes;
+      this.#slots[id] = chain.slots;
+      slots += chain.slots;
+      if (index >= this.#publishedLists) this.#addedSlots += chain.slots;
+    }
+    this.#freeIds.set(free);
+    this.#freeSlots = this.size - slots;
+    this.#nextUsed = this.#before(slots);
+    this.#usedWrap = this.#wrap === this.#next >= slots;
+    const held = this.#before(this.#addedSlots);
+    this.#heldAt = this.#ring + held * SLOT_BYTES + slotFlags;
+    this.#heldFlags = heldFlags | (this.#wrap === this.#next >= this.#addedSlots ? AVAIL : USED);
+    this.#batchLast = batch?.last ?? NONE;
+    this.#usedBytes = batch?.bytes ?? 0;
+    if (broken) this.fault = BROKEN_BEFORE;
+  }
+
+  /** The slot so many, and at most a lap, before the next one. */
+  #before(slots: number): number {
+    return this.#next >= slots ? this.#next - slots : this.#next - slots + this.size;
   }
 
   /** True if the list of `id` was added and not yet published, so that the device cannot have used it. */

@@ -9,6 +9,7 @@ import type { BufferList } from './buffer-list.ts';
 import type { Chain } from './chain.ts';
 import type { IndirectTablesOptions } from './descriptor-table.ts';
 import type { GuestMemory } from './guest-memory.ts';
+import type { DeviceQueueState, DriverQueueState } from './queue-state.ts';
 
 /** Where a queue lies and how large it is, as the driver programs it into the transport. */
 export interface QueueLayout {
@@ -70,6 +71,8 @@ export interface DeviceQueueOptions {
   readonly features: QueueFeatures;
   /** With IN_ORDER: one used entry stands for all chains pushed between two publishes. */
   readonly batchUsed?: boolean;
+  /** What `save` returned, to go on from there; absent begins anew. */
+  readonly state?: DeviceQueueState;
 }
 
 /** What the driver's side of a queue is made of. */
@@ -79,6 +82,11 @@ export interface DriverQueueOptions {
   readonly features: QueueFeatures;
   /** Used if the feature is on; without it all chains are direct. */
   readonly indirect?: IndirectTablesOptions;
+  /**
+   * What `save` returned, to go on from there; absent begins anew. The memory of queue and tables is taken as it is,
+   * which is as it was when the state was saved.
+   */
+  readonly state?: DriverQueueState;
 }
 
 /** The device's side: takes available chains, gives back used ones. */
@@ -98,6 +106,12 @@ export interface DeviceQueue {
   armNotification(): boolean;
   /** Tells the driver that notifications are not needed for now. */
   suppressNotification(): void;
+  /**
+   * What this side knows apart from shared memory.
+   *
+   * @throws {IommuError} `EBUSY` while a chain is in the device's hands, or pushed and not published.
+   */
+  save(): DeviceQueueState;
 }
 
 /** What {@link DriverQueue.take} returns when it has no token to give. */
@@ -141,4 +155,6 @@ export interface DriverQueue {
   armNotification(): boolean;
   /** Tells the device that notifications are not needed for now. */
   suppressNotification(): void;
+  /** What this side knows apart from shared memory; at any time, with chains in flight or not yet published. */
+  save(): DriverQueueState;
 }

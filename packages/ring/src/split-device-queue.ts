@@ -18,6 +18,13 @@ import {
 } from '@viommu/common';
 import type { Chain } from './chain.ts';
 import type { GuestMemory } from './guest-memory.ts';
+import {
+  BROKEN_BEFORE,
+  type DeviceQueueState,
+  checkIdle,
+  checkQueueState,
+  queueState,
+} from './queue-state.ts';
 import { type DeviceQueue, type DeviceQueueOptions, Popped, type QueueFeatures } from './queue.ts';
 import { locateSplitQueue, passesEvent } from './split-layout.ts';
 
@@ -62,8 +69,8 @@ export class SplitDeviceQueue implements DeviceQueue {
   /** What our event index or flag says now, so that it is written only when it changes. */
   #armed = true;
 
-  /** @throws {IommuError} `EINVAL` or `EFAULT` for a layout that cannot be used. */
-  constructor({ memory, layout, features, batchUsed = false }: DeviceQueueOptions) {
+  /** @throws {IommuError} `EINVAL` or `EFAULT` for a layout or a state that cannot be used. */
+  constructor({ memory, layout, features, batchUsed = false, state }: DeviceQueueOptions) {
     const at = locateSplitQueue(memory, layout);
     this.#table = at.table;
     this.#available = at.available;
@@ -75,6 +82,13 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#batchUsed = batchUsed && features.inOrder === true;
     this.size = layout.size;
     this.#mask = layout.size - 1;
+    if (state === undefined) return;
+    checkQueueState(state, this.size, features, false);
+    this.#nextAvailable = state.position;
+    this.#seenAvailable = state.position;
+    this.#nextUsed = state.position;
+    this.#publishedUsed = state.position;
+    if (state.broken) this.fault = BROKEN_BEFORE;
   }
 
   ready(): boolean {
@@ -131,6 +145,13 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (this.#features.eventIndex)
       this.#memory.storeUint16(this.#availableEvent, (this.#nextAvailable - 1) & 0xffff);
     else this.#memory.storeUint16(this.#used + UsedRing.offset.flags, UsedFlag.NO_NOTIFY);
+  }
+
+  save(): DeviceQueueState {
+    const position = this.#nextAvailable;
+    // With nothing in flight and nothing held back all positions are one.
+    checkIdle(this.#nextUsed === position && this.#publishedUsed === position);
+    return queueState(this, this.#features, false, position);
   }
 
   /** Reads the available index. True if it shows something to do, be it only a fault. */

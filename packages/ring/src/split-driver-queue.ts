@@ -20,6 +20,13 @@ import { type BufferList, refuse } from './buffer-list.ts';
 import { DescriptorTable, IndirectTables } from './descriptor-table.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { clearArea } from './queue-area.ts';
+import {
+  BROKEN_BEFORE,
+  type DriverQueueState,
+  chainsInFlight,
+  checkDriverQueueState,
+  queueState,
+} from './queue-state.ts';
 import { type DriverQueue, type DriverQueueOptions, type QueueFeatures, Taken } from './queue.ts';
 import { locateSplitQueue, passesEvent, splitQueueBytes } from './split-layout.ts';
 
@@ -34,6 +41,8 @@ const USED_ELEMENT_BYTES = UsedElement.size;
 const { id: USED_ID, len: USED_LENGTH } = UsedElement.offset;
 const FREE = -1;
 const NONE = -1;
+/** What no entry of the available ring holds, since the largest ring has 32768 descriptors. */
+const NO_HEAD = 0xffff;
 
 /** One split queue, as the driver works it. */
 export class SplitDriverQueue implements DriverQueue {
@@ -51,7 +60,8 @@ export class SplitDriverQueue implements DriverQueue {
   readonly #mask: number;
   readonly #table: DescriptorTable;
   readonly #indirect: IndirectTables | undefined;
-  /** Our copy of the available entries. */
+  readonly #buffersPerTable: number;
+  /** Our copy of the available entries; of an earlier queue only those that matter. */
   readonly #entries: Uint16Array;
   /** By head: the caller's token, or FREE. */
   readonly #tokens: Int32Array;
@@ -80,13 +90,17 @@ export class SplitDriverQueue implements DriverQueue {
   #batchLast = NONE;
 
   /**
-   * Takes the memory of the layout and clears it.
+   * Takes the memory of the layout, and clears it unless there is a state to go on from.
    *
-   * @throws {IommuError} `EINVAL` or `EFAULT` for a layout that cannot be used.
+   * @throws {IommuError} `EINVAL` or `EFAULT` for a layout or a state that cannot be used.
    */
-  constructor({ memory, layout, features, indirect }: DriverQueueOptions) {
+  constructor({ memory, layout, features, indirect, state }: DriverQueueOptions) {
     const { size } = layout;
     const at = locateSplitQueue(memory, layout);
+    this.#buffersPerTable = features.indirect ? (indirect?.buffersPerChain ?? 0) : 0;
+    if (state !== undefined)
+      checkDriverQueueState(state, size, features, false, this.#buffersPerTable);
+    const content = state === undefined ? 'cleared' : 'kept';
     this.#available = at.available;
     this.#usedEvent = at.usedEvent;
     this.#used = at.used;
@@ -96,9 +110,9 @@ export class SplitDriverQueue implements DriverQueue {
     this.#inOrder = features.inOrder ?? false;
     this.size = size;
     this.#mask = size - 1;
-    this.#table = new DescriptorTable(memory, at.table, size);
+    this.#table = new DescriptorTable(memory, at.table, size, content);
     if (features.indirect && indirect !== undefined)
-      this.#indirect = new IndirectTables(memory, indirect, size);
+      this.#indirect = new IndirectTables(memory, indirect, size, content);
     this.#entries = new Uint16Array(size);
     this.#tokens = new Int32Array(size).fill(FREE);
     this.#lists = Array.from({ length: size }, () => undefined);
@@ -107,6 +121,10 @@ export class SplitDriverQueue implements DriverQueue {
     this.#positions = new Uint16Array(size);
     this.#free = Uint16Array.from({ length: size }, (_, index) => index);
     this.#freeCount = size;
+    if (state !== undefined) {
+      this.#goOn(state);
+      return;
+    }
     const bytes = splitQueueBytes(size);
     clearArea(memory, this.#available, bytes.driverArea);
     clearArea(memory, this.#used, bytes.deviceArea);
@@ -228,6 +246,59 @@ export class SplitDriverQueue implements DriverQueue {
       );
   }
 
+  save(): DriverQueueState {
+    const { inFlight } = this;
+    const unpublished = (this.#nextAvailable - this.#publishedAvailable) & 0xffff;
+    const latest = Array.from(
+      { length: inFlight },
+      (_, index) => this.#entries[(this.#nextUsed + index) & this.#mask]!, // Below the size.
+    );
+    const heads = chainsInFlight(this.#tokens, latest, unpublished, this.#inOrder);
+    return {
+      ...queueState(this, this.#features, false, this.#nextAvailable),
+      buffersPerTable: this.#buffersPerTable,
+      free: Array.from(
+        { length: this.#freeCount },
+        (_, index) => this.#free[(this.#freeFirst + index) & this.#mask]!, // Below the size.
+      ),
+      chains: heads.map((head) => {
+        const ids = this.#descriptorsOf(head);
+        const writableBytes = this.#writable[head]!; // Below the size, as in the next line.
+        return { token: this.#tokens[head]!, writableBytes, ids, slots: ids.length };
+      }),
+      unpublished,
+      heldFlags: 0,
+      ...(this.#batchLast !== NONE && {
+        batch: { last: this.#batchLast, bytes: this.#usedBytes },
+      }),
+    };
+  }
+
+  /** Takes over a state that was checked; what is in shared memory is not looked at. */
+  #goOn({ position, free, chains, unpublished, batch, broken }: DriverQueueState): void {
+    this.#nextAvailable = position;
+    this.#publishedAvailable = (position - unpublished) & 0xffff;
+    this.#nextUsed = (position - chains.length) & 0xffff;
+    this.#seenUsed = this.#nextUsed;
+    this.#free.set(free);
+    this.#freeCount = free.length;
+    this.#entries.fill(NO_HEAD);
+    for (const [index, { token, writableBytes, ids }] of chains.entries()) {
+      const head = ids[0]!; // A chain has a descriptor.
+      const at = (this.#nextUsed + index) & 0xffff;
+      this.#tokens[head] = token;
+      this.#writable[head] = writableBytes;
+      this.#positions[head] = at;
+      // Where a published chain stands in the ring matters only if they are used in order, and is known only then.
+      if (this.#inOrder || index >= chains.length - unpublished)
+        this.#entries[at & this.#mask] = head;
+      for (const [link, id] of ids.entries()) this.#table.link(id, ids[link + 1]);
+    }
+    this.#batchLast = batch?.last ?? NONE;
+    this.#usedBytes = batch?.bytes ?? 0;
+    if (broken) this.fault = BROKEN_BEFORE;
+  }
+
   /** Reads the used index. True if it shows something to do, be it only a fault. */
   #look(): boolean {
     // Pairs with the device's store of the used index: elements and written buffers are visible after this.
@@ -269,7 +340,17 @@ export class SplitDriverQueue implements DriverQueue {
     this.#table.set(head, tables.low(head), tables.high(head), count * Descriptor.size, INDIRECT);
   }
 
-  /** Gives the descriptors of a chain back, as our own copy links them. */
+  /** The descriptors of a chain, as our own copy links them. */
+  #descriptorsOf(head: number): number[] {
+    const ids = [head];
+    for (let word = this.#table.lastWord(head); (word & NEXT) !== 0;) {
+      ids.push(word >>> 16);
+      word = this.#table.lastWord(word >>> 16);
+    }
+    return ids;
+  }
+
+  /** Gives the descriptors of a chain back, likewise. */
   #release(head: number): void {
     let index = head;
     for (;;) {
