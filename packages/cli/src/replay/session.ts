@@ -154,6 +154,7 @@ function deviceOptions(recording: Recording): DeviceOptions {
     inOrder: has(VirtioFeature.IN_ORDER),
     packed: has(VirtioFeature.RING_PACKED),
     ringReset: has(VirtioFeature.RING_RESET),
+    notificationData: has(VirtioFeature.NOTIFICATION_DATA),
   };
   const device: DeviceOptions = {
     endpoints,
