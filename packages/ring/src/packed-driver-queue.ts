@@ -141,33 +141,45 @@ export class PackedDriverQueue implements DriverQueue {
 
     const id = this.#freeIds[this.#freeFirst]!; // Below the size.
     this.#freeFirst = this.#freeFirst + 1 === this.size ? 0 : this.#freeFirst + 1;
+    const firstAt = this.#ring + this.#next * SLOT_BYTES + slotFlags;
+    let firstFlags = 0;
     if (indirect) {
-      const first = tables.first(id);
+      const entry = tables.first(id);
       for (let index = 0; index < count; index += 1) {
         const flags = index >= buffers.readableCount ? WRITE : 0;
         tables.entries.set(
-          first + index,
+          entry + index,
           buffers.low[index]!, // Below the count, as the two others.
           buffers.high[index]!,
           buffers.length[index]!,
           flags << 16, // The id of an entry has no meaning.
         );
       }
-      this.#describe(tables.low(id), tables.high(id), count * Descriptor.size, id, INDIRECT);
+      const bytes = count * Descriptor.size;
+      firstFlags = this.#describe(0, tables.low(id), tables.high(id), bytes, id, INDIRECT);
     } else {
       for (let index = 0; index < count; index += 1) {
         const more = index + 1 < count ? NEXT : 0;
         const flags = more | (index >= buffers.readableCount ? WRITE : 0);
-        // Below the count.
-        this.#describe(
-          buffers.low[index]!,
+        const word = this.#describe(
+          index,
+          buffers.low[index]!, // Below the count, as the two others.
           buffers.high[index]!,
           buffers.length[index]!,
           id,
           flags,
         );
+        if (index === 0) firstFlags = word;
       }
     }
+    // What makes a list available comes last: for the first one since a publish at the next publish, else now.
+    if (this.#addedSlots === 0) {
+      this.#heldAt = firstAt;
+      this.#heldFlags = firstFlags;
+    } else {
+      this.#memory.setUint16(firstAt, firstFlags);
+    }
+    this.#addedSlots += slots;
     this.#tokens[id] = token;
     this.#numbers[id] = this.#addedLists;
     this.#writable[id] = buffers.writableBytes;
@@ -352,27 +364,30 @@ export class PackedDriverQueue implements DriverQueue {
     return (flags & (AVAIL | USED)) === expected;
   }
 
-  /** Writes the next slot. The first one after a publish gets its flags at the next publish. */
-  #describe(low: number, high: number, length: number, id: number, flags: number): void {
+  /** Writes the next slot, for buffer `index` of a list. Returns its flags, which are not yet there for the first one. */
+  #describe(
+    index: number,
+    low: number,
+    high: number,
+    length: number,
+    id: number,
+    flags: number,
+  ): number {
     const memory = this.#memory;
     const at = this.#ring + this.#next * SLOT_BYTES;
     const word = flags | (this.#wrap ? AVAIL : USED);
     memory.setUint32(at + addr, low);
     memory.setUint32(at + addr + 4, high);
     memory.setUint32(at + len, length);
-    memory.setUint16(at + bufferId, id);
-    if (this.#addedSlots === 0) {
-      this.#heldAt = at + slotFlags;
-      this.#heldFlags = word;
-    } else {
-      memory.setUint16(at + slotFlags, word);
-    }
-    this.#addedSlots += 1;
+    // The id of a list stands in its last descriptor.
+    if ((flags & NEXT) === 0) memory.setUint16(at + bufferId, id);
+    if (index > 0) memory.setUint16(at + slotFlags, word);
     this.#next += 1;
     if (this.#next === this.size) {
       this.#next = 0;
       this.#wrap = !this.#wrap;
     }
+    return word;
   }
 
   #break(fault: string): number {
