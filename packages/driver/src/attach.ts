@@ -20,7 +20,7 @@ import { errorOfStatus } from './completion.ts';
 import type { Domain } from './domain.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Instance } from './instance.ts';
-import type { RequestOwner } from './request-queue.ts';
+import type { RequestOwner } from './request-port.ts';
 
 /**
  * Attaches an endpoint to a domain, out of the one it is in. The device has every mapping of the domain afterwards.

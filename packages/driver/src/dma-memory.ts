@@ -15,7 +15,7 @@ export interface DmaPiece {
 export class DmaMemory {
   readonly memory: GuestMemory;
   readonly #pages: DmaPages;
-  readonly #taken: GuestPhysical[] = [];
+  readonly #taken: Set<GuestPhysical> = new Set();
 
   constructor(memory: GuestMemory, pages: DmaPages) {
     this.memory = memory;
@@ -29,7 +29,7 @@ export class DmaMemory {
    */
   take(sizeBytes: number, alignment: number): DmaPiece {
     const address = this.#pages.allocate(sizeBytes, alignment);
-    this.#taken.push(address);
+    this.#taken.add(address);
     const low = Number(address & 0xffff_ffffn);
     const position = this.memory.locate(low, Number(address >> 32n), sizeBytes);
     if (position < 0)
@@ -38,8 +38,15 @@ export class DmaMemory {
     return { address, position };
   }
 
+  /** Gives one piece back; only when the device does not know it, or no longer. */
+  giveBack({ address }: DmaPiece): void {
+    this.#taken.delete(address);
+    this.#pages.free?.(address);
+  }
+
   /** Gives everything back; only when the device has been reset. */
   release(): void {
-    for (const address of this.#taken.splice(0)) this.#pages.free?.(address);
+    for (const address of this.#taken) this.#pages.free?.(address);
+    this.#taken.clear();
   }
 }

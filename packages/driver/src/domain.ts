@@ -15,7 +15,7 @@ import type { FaultHandler } from './event-queue.ts';
 import type { Instance } from './instance.ts';
 import { MappingTree } from './mapping-tree.ts';
 import { Protection } from './protection.ts';
-import type { RequestOwner } from './request-queue.ts';
+import type { RequestOwner } from './request-port.ts';
 
 /** Pages, both ends inclusive. */
 export interface PageRange {

@@ -9,7 +9,7 @@ import {
   guestPhysical,
 } from '@viommu/common';
 import { BufferList, type DriverQueue, Taken } from '@viommu/ring';
-import type { DmaMemory } from './dma-memory.ts';
+import type { DmaMemory, DmaPiece } from './dma-memory.ts';
 import type { Domain } from './domain.ts';
 import type { DriverLog } from './driver-log.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -41,8 +41,8 @@ export type FaultHandler = (fault: Fault) => ErrorCode | undefined;
 export interface EventQueueOptions {
   readonly queue: DriverQueue;
   readonly dma: DmaMemory;
-  /** Tells the device that buffers are available. */
-  readonly notify: () => void;
+  /** Tells the device that buffers are available. `position` is that of the ring. */
+  readonly notify: (position: number) => void;
   readonly endpoints: ReadonlyMap<number, Endpoint>;
   readonly clock: Clock;
   readonly log: DriverLog;
@@ -60,7 +60,8 @@ const LOG_PERIOD_MS = 5000;
 export class EventQueue {
   readonly #options: EventQueueOptions;
   readonly #queue: DriverQueue;
-  readonly #position: number;
+  /** The memory of the buffers. */
+  readonly piece: DmaPiece;
   readonly #buffers: readonly BufferList[];
   /** Our copy of one record: the device cannot change it while it is understood. */
   readonly #record: Uint8Array = new Uint8Array(RECORD_BYTES);
@@ -73,11 +74,8 @@ export class EventQueue {
   constructor(options: EventQueueOptions) {
     this.#options = options;
     this.#queue = options.queue;
-    const { address, position } = options.dma.take(
-      options.queue.size * RECORD_BYTES,
-      BUFFER_ALIGNMENT,
-    );
-    this.#position = position;
+    this.piece = options.dma.take(options.queue.size * RECORD_BYTES, BUFFER_ALIGNMENT);
+    const { address } = this.piece;
     this.#buffers = Array.from({ length: options.queue.size }, (_, index) =>
       new BufferList(1).addWritable(
         guestPhysical(address + BigInt(index * RECORD_BYTES)),
@@ -89,7 +87,7 @@ export class EventQueue {
   /** Gives the device a buffer for every descriptor. */
   fill(): void {
     for (const [index, buffers] of this.#buffers.entries()) this.#queue.add(buffers, index);
-    if (this.#queue.publish()) this.#options.notify();
+    this.#publish();
   }
 
   /**
@@ -102,6 +100,20 @@ export class EventQueue {
     return this.#queue.armNotification() || count > 0 ? count : this.#drain();
   }
 
+  /** The device has let go of the ring: reads the records that are left, for the last time. */
+  retire(): void {
+    let failure: unknown = undefined;
+    for (let more = true; more;) {
+      try {
+        more = this.#next(true);
+      } catch (error) {
+        // The records behind that of a handler that throws are not lost.
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+  }
+
   #drain(): number {
     let count = 0;
     try {
@@ -109,13 +121,17 @@ export class EventQueue {
       while (count < this.#buffers.length && this.#next()) count += 1;
     } finally {
       // Also when a handler threw: its buffer is back already.
-      if (this.#queue.publish()) this.#options.notify();
+      this.#publish();
     }
     return count;
   }
 
-  /** Takes one buffer, puts it back and reports what was in it. */
-  #next(): boolean {
+  #publish(): void {
+    if (this.#queue.publish()) this.#options.notify(this.#queue.position);
+  }
+
+  /** Takes one buffer, puts it back unless the ring is retired, and reports what was in it. */
+  #next(retired = false): boolean {
     const index = this.#queue.take();
     const buffers = this.#buffers[index];
     if (buffers === undefined) {
@@ -124,9 +140,9 @@ export class EventQueue {
     }
     const written = this.#queue.takenBytes;
     const { dma, log } = this.#options;
-    dma.memory.read(this.#position + index * RECORD_BYTES, this.#record, 0, RECORD_BYTES);
+    dma.memory.read(this.piece.position + index * RECORD_BYTES, this.#record, 0, RECORD_BYTES);
     // Before anything else can fail: a buffer that is not put back is lost.
-    this.#queue.add(buffers, index);
+    if (!retired) this.#queue.add(buffers, index);
     if (written < RECORD_BYTES) log.count('eventShort');
     else {
       if (written > RECORD_BYTES) log.count('eventLong');

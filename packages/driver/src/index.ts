@@ -33,10 +33,6 @@ export {
 export { type Clock, type DmaPages, type Logger } from './platform.ts';
 export { parseProbe, type ProbeFailure, type ProbeResult, type ReservedRegion } from './probe.ts';
 export { Protection } from './protection.ts';
-export {
-  RequestQueue,
-  type RequestOwner,
-  type RequestPort,
-  type RequestQueueOptions,
-} from './request-queue.ts';
+export { type RequestOwner, type RequestPort, type RequestQueueOptions } from './request-port.ts';
+export { RequestQueue } from './request-queue.ts';
 export { BellWaiter, IdleWaiter, type DeviceWaiter } from './wait.ts';

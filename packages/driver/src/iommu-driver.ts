@@ -15,7 +15,7 @@ import {
   hasFeature,
   pageOf,
 } from '@viommu/common';
-import { type DriverQueue, type GuestMemory, queueFeatures } from '@viommu/ring';
+import { type GuestMemory, queueFeatures } from '@viommu/ring';
 import type { DriverTransport } from '@viommu/transport';
 import { readDeviceConfig } from './device-config.ts';
 import { DmaMemory } from './dma-memory.ts';
@@ -27,13 +27,17 @@ import { EventQueue, type FaultReport } from './event-queue.ts';
 import type { Instance } from './instance.ts';
 import type { Clock, DmaPages, Logger } from './platform.ts';
 import { RequestQueue } from './request-queue.ts';
-import { setUpQueue } from './queue-setup.ts';
+import { RequestSlots } from './request-slot.ts';
+import { type PreparedQueue, prepareQueue } from './queue-setup.ts';
 import { BellWaiter, IdleWaiter } from './wait.ts';
 
 const mask = (bits: readonly number[]): bigint =>
   bits.reduce((set, bit) => set | featureMask(bit), 0n);
 
-/** The features that the driver accepts wherever they are offered: all of the device's except the superseded BYPASS. */
+/**
+ * The features that the driver accepts wherever they are offered: all of the device's except the superseded BYPASS, and
+ * those of rings.
+ */
 export const DRIVER_FEATURES: bigint = mask([
   IommuFeature.INPUT_RANGE,
   IommuFeature.DOMAIN_RANGE,
@@ -44,6 +48,9 @@ export const DRIVER_FEATURES: bigint = mask([
   VirtioFeature.INDIRECT_DESC,
   VirtioFeature.EVENT_IDX,
   VirtioFeature.VERSION_1,
+  VirtioFeature.RING_PACKED,
+  VirtioFeature.IN_ORDER,
+  VirtioFeature.NOTIFICATION_DATA,
   VirtioFeature.RING_RESET,
 ]);
 const REQUIRED_FEATURES = mask([IommuFeature.MAP_UNMAP, VirtioFeature.VERSION_1]);
@@ -58,11 +65,11 @@ export interface IommuDriverOptions {
   readonly pages: DmaPages;
   readonly clock: Clock;
   readonly logger?: Logger;
-  /** Accepts no other features than these. */
+  /** Accepts no other features than these; to refuse one, it takes `DRIVER_FEATURES` without it. */
   readonly features?: bigint;
-  /** The most descriptors of the request queue. */
+  /** The most descriptors of the request queue; 256 if absent. A split queue has a power of two. */
   readonly requestQueueSize?: number;
-  /** The most descriptors of the event queue. */
+  /** The most descriptors of the event queue; 64 if absent. */
   readonly eventQueueSize?: number;
   /** How long the device may make no progress before it is given up. */
   readonly timeoutMs?: number;
@@ -93,7 +100,10 @@ export class IommuDriver implements Instance {
   readonly log: DriverLog;
   readonly #transport: DriverTransport;
   readonly #dma: DmaMemory;
-  readonly #events: EventQueue;
+  readonly #options: IommuDriverOptions;
+  #requestRing: PreparedQueue;
+  #eventRing: PreparedQueue;
+  #events: EventQueue;
   #removed = false;
 
   /**
@@ -117,7 +127,8 @@ export class IommuDriver implements Instance {
 
   /** Use {@link IommuDriver.probe}. */
   private constructor(options: IommuDriverOptions, dma: DmaMemory) {
-    const { transport, clock, logger, bypass, timeoutMs, pollsMax, idle, onFault } = options;
+    const { transport, clock, logger, bypass, timeoutMs, pollsMax, idle } = options;
+    this.#options = options;
     this.#transport = transport;
     this.#dma = dma;
     this.log = new DriverLog(logger);
@@ -125,12 +136,11 @@ export class IommuDriver implements Instance {
     this.features = transport.negotiate({ wanted, required: REQUIRED_FEATURES });
     if (bypass !== undefined) this.#setBypass(bypass);
 
-    const ring = queueFeatures(this.features);
-    const queueOf = (index: number, sizeMax: number, buffersPerChain: number): DriverQueue =>
-      setUpQueue({ transport, dma, index, features: ring, sizeMax, buffersPerChain });
     const { requestQueueSize = REQUEST_QUEUE_SIZE, eventQueueSize = EVENT_QUEUE_SIZE } = options;
-    const requestRing = queueOf(IommuQueue.REQUEST, requestQueueSize, REQUEST_BUFFERS);
-    const eventRing = queueOf(IommuQueue.EVENT, eventQueueSize, 1);
+    this.#requestRing = this.#prepare(IommuQueue.REQUEST, requestQueueSize);
+    transport.enableQueue(IommuQueue.REQUEST, this.#requestRing.layout);
+    this.#eventRing = this.#prepare(IommuQueue.EVENT, eventQueueSize);
+    transport.enableQueue(IommuQueue.EVENT, this.#eventRing.layout);
 
     const config = readDeviceConfig(transport, this.features);
     this.pageSizeBitmap = config.pageSizeBitmap;
@@ -147,12 +157,12 @@ export class IommuDriver implements Instance {
     this.identityDomain = bypassDomains ? this.#bypassDomain() : undefined;
 
     this.requests = new RequestQueue({
-      queue: requestRing,
+      queue: this.#requestRing.queue,
       dma,
-      slots: requestSlots(requestRing.size, ring.indirect),
+      slots: this.#slotsOf(this.#requestRing),
       probeSize: config.probeSize,
       port: {
-        notify: () => transport.notify(IommuQueue.REQUEST),
+        notify: (position) => transport.notify(IommuQueue.REQUEST, position),
         acknowledge: () => this.#acknowledge(),
         lost: (reason) => {
           if (!this.#removed) this.log.warn('queueBroken', `the device is given up: ${reason}`);
@@ -165,15 +175,7 @@ export class IommuDriver implements Instance {
       clock,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     });
-    this.#events = new EventQueue({
-      queue: eventRing,
-      dma,
-      notify: () => transport.notify(IommuQueue.EVENT),
-      endpoints: this.endpoints,
-      clock,
-      log: this.log,
-      onFault,
-    });
+    this.#events = this.#receive(this.#eventRing);
     transport.driverOk();
     // Not before: the device is notified of these buffers.
     this.#events.fill();
@@ -216,6 +218,80 @@ export class IommuDriver implements Instance {
     return this.#events.serve();
   }
 
+  /**
+   * Resets the request queue alone, and goes on with a new one of at most `sizeMax` descriptors; as many as before if
+   * absent. Domains and mappings stay.
+   *
+   * Requests that the device was not shown yet are kept for the next sync. Those it answered before are told to their
+   * owners as ever. Those it was shown and did not answer end with `NO_STATUS`, `EIO` that is: nobody knows whether they
+   * were done. The ranges of such MAPs are in their domain's `failedMaps`, those of UNMAPs in its `stuckRanges`.
+   *
+   * @throws {IommuError} `EIO` if the device is lost, `ENOSYS` without RING_RESET, `EBUSY` for another size while there
+   * are requests that the device was not shown: sync before; `ENOMEM` if there is no memory. Nothing changes then. What
+   * the transport fails with, if the device does not go along; the device is given up then.
+   */
+  resetRequestQueue(sizeMax: number = this.#requestRing.layout.size): void {
+    this.#checkResettable();
+    const transport = this.#transport;
+    const { requests } = this;
+    const old = this.#requestRing;
+    const next = this.#prepare(IommuQueue.REQUEST, sizeMax);
+    let slots: RequestSlots | undefined = undefined;
+    try {
+      if (next.layout.size !== old.layout.size) {
+        if (requests.unsent > 0)
+          throw new IommuError('EBUSY', 'Requests wait for a request queue of the size it has.');
+        slots = new RequestSlots(this.#dma, this.#slotsOf(next), this.probeSize);
+      }
+    } catch (error) {
+      this.#dma.giveBack(next.piece);
+      throw error;
+    }
+    try {
+      transport.resetQueue(IommuQueue.REQUEST);
+      requests.retire();
+      transport.enableQueue(IommuQueue.REQUEST, next.layout);
+    } catch (error) {
+      requests.giveUp('its request queue could not be reset');
+      throw error;
+    }
+    for (const piece of [old.piece, ...requests.resume(next.queue, slots)])
+      this.#dma.giveBack(piece);
+    this.#requestRing = next;
+  }
+
+  /**
+   * Resets the event queue alone, and goes on with a new one of at most `sizeMax` descriptors; as many as before if
+   * absent. Faults that the device reported before are told; those of meanwhile it may have dropped.
+   *
+   * @throws {IommuError} as {@link resetRequestQueue}, but for `EBUSY`; if the device does not go along there are no
+   * fault reports any more. Whatever a fault handler throws; the queue works then.
+   */
+  resetEventQueue(sizeMax: number = this.#eventRing.layout.size): void {
+    this.#checkResettable();
+    const transport = this.#transport;
+    const old = { ring: this.#eventRing, events: this.#events };
+    const next = this.#prepare(IommuQueue.EVENT, sizeMax);
+    let events: EventQueue;
+    try {
+      events = this.#receive(next);
+    } catch (error) {
+      this.#dma.giveBack(next.piece);
+      throw error;
+    }
+    transport.resetQueue(IommuQueue.EVENT);
+    transport.enableQueue(IommuQueue.EVENT, next.layout);
+    this.#eventRing = next;
+    this.#events = events;
+    events.fill();
+    try {
+      old.events.retire();
+    } finally {
+      this.#dma.giveBack(old.ring.piece);
+      this.#dma.giveBack(old.events.piece);
+    }
+  }
+
   /** Lets every endpoint go, resets the device and gives its memory back. Nothing works afterwards. */
   remove(): void {
     if (this.#removed) return;
@@ -225,6 +301,38 @@ export class IommuDriver implements Instance {
     this.requests.giveUp('the driver was removed');
     // Only now: a device that was not reset may still write there.
     this.#dma.release();
+  }
+
+  #prepare(index: number, sizeMax: number): PreparedQueue {
+    const features = queueFeatures(this.features);
+    const buffersPerChain = index === IommuQueue.REQUEST ? REQUEST_BUFFERS : 1;
+    const { transport } = this.#options;
+    return prepareQueue({ transport, dma: this.#dma, index, features, sizeMax, buffersPerChain });
+  }
+
+  /** Requests that a ring holds: one for each descriptor with tables, though no table is longer than its ring. */
+  #slotsOf({ layout: { size } }: PreparedQueue): number {
+    const indirect = this.has(VirtioFeature.INDIRECT_DESC) && size >= REQUEST_BUFFERS;
+    return indirect ? size : Math.floor(size / REQUEST_BUFFERS);
+  }
+
+  #receive({ queue }: PreparedQueue): EventQueue {
+    const { transport, clock, onFault } = this.#options;
+    return new EventQueue({
+      queue,
+      dma: this.#dma,
+      notify: (position) => transport.notify(IommuQueue.EVENT, position),
+      endpoints: this.endpoints,
+      clock,
+      log: this.log,
+      onFault,
+    });
+  }
+
+  #checkResettable(): void {
+    if (this.state !== 'live') throw new IommuError('EIO', 'The IOMMU is lost.');
+    if (!this.has(VirtioFeature.RING_RESET))
+      throw new IommuError('ENOSYS', 'The IOMMU cannot reset a single queue.');
   }
 
   #acknowledge(): void {
@@ -253,11 +361,6 @@ export class IommuDriver implements Instance {
       throw new IommuError('ENOSYS', 'The IOMMU has no bypass setting.');
     this.#transport.writeConfig(IommuConfig.offset.bypass, 1, bypass ? 1 : 0);
   }
-}
-
-/** Requests that a ring holds: one for each descriptor with tables, though no table is longer than its ring. */
-function requestSlots(size: number, indirect: boolean): number {
-  return indirect && size >= REQUEST_BUFFERS ? size : Math.floor(size / REQUEST_BUFFERS);
 }
 
 /** Undoes a probe that failed, as far as the device lets. */

@@ -1,9 +1,15 @@
-/** Makes a queue in guest memory and hands it to the device. */
+/** Makes a queue in guest memory, which the device does not know yet. */
 
 import { IommuError, guestPhysical } from '@viommu/common';
-import { type DriverQueue, type QueueFeatures, createDriverQueue, queueBytes } from '@viommu/ring';
+import {
+  type DriverQueue,
+  type QueueFeatures,
+  type QueueLayout,
+  createDriverQueue,
+  queueBytes,
+} from '@viommu/ring';
 import type { DriverTransport } from '@viommu/transport';
-import type { DmaMemory } from './dma-memory.ts';
+import type { DmaMemory, DmaPiece } from './dma-memory.ts';
 
 const CACHE_LINE = 64;
 const DESCRIPTOR_BYTES = 16;
@@ -19,28 +25,37 @@ export interface QueueSetup {
   readonly buffersPerChain: number;
 }
 
+/** A queue ready to be enabled. */
+export interface PreparedQueue {
+  readonly queue: DriverQueue;
+  readonly layout: QueueLayout;
+  /** The memory it lies in. */
+  readonly piece: DmaPiece;
+}
+
 /**
- * Takes memory for a queue, enables it and returns the driver's side.
+ * Takes memory for a queue and makes the driver's side.
  *
  * @throws {IommuError} `ENODEV` if the device has no such queue, `ENOMEM` if there is no memory, or what the transport
  * fails with.
  */
-export function setUpQueue(setup: QueueSetup): DriverQueue {
+export function prepareQueue(setup: QueueSetup): PreparedQueue {
   const { transport, dma, index, features, buffersPerChain } = setup;
   const sizeMax = Math.min(setup.sizeMax, transport.queueSizeMax(index));
   if (sizeMax < 1) throw new IommuError('ENODEV', `The IOMMU has no queue ${index}.`);
+  const packed = features.packed === true;
   // Split queues have no other sizes.
-  const size = 2 ** Math.floor(Math.log2(sizeMax));
-  const bytes = queueBytes(size, features.packed === true);
+  const size = packed ? sizeMax : 2 ** Math.floor(Math.log2(sizeMax));
+  const bytes = queueBytes(size, packed);
   // Each part on lines of its own: the two sides write to different ones.
   const driverArea = lines(bytes.descriptorArea);
   const deviceArea = driverArea + lines(bytes.driverArea);
   const tables = deviceArea + lines(bytes.deviceArea);
   const indirect = features.indirect && buffersPerChain > 1;
   const tableBytes = indirect ? size * buffersPerChain * DESCRIPTOR_BYTES : 0;
-  const { address } = dma.take(tables + tableBytes, CACHE_LINE);
+  const piece = dma.take(tables + tableBytes, CACHE_LINE);
   const part = (offset: number): ReturnType<typeof guestPhysical> =>
-    guestPhysical(address + BigInt(offset));
+    guestPhysical(piece.address + BigInt(offset));
   const layout = {
     size,
     descriptorArea: part(0),
@@ -51,8 +66,7 @@ export function setUpQueue(setup: QueueSetup): DriverQueue {
   const queue = createDriverQueue(
     indirect ? { ...options, indirect: { address: part(tables), buffersPerChain } } : options,
   );
-  transport.enableQueue(index, layout);
-  return queue;
+  return { queue, layout, piece };
 }
 
 function lines(bytes: number): number {

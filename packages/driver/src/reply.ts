@@ -2,7 +2,7 @@
 
 import { Status } from '@viommu/common';
 import { NO_STATUS } from './completion.ts';
-import type { RequestOwner } from './request-queue.ts';
+import type { RequestOwner } from './request-port.ts';
 import type { RequestSlots } from './request-slot.ts';
 
 export class Reply implements RequestOwner {

@@ -18,9 +18,11 @@ import {
 } from '@viommu/common';
 import { type DriverQueue, Taken } from '@viommu/ring';
 import { NO_STATUS, errorOfStatus } from './completion.ts';
-import type { DmaMemory } from './dma-memory.ts';
+import type { DmaPiece } from './dma-memory.ts';
 import type { Clock } from './platform.ts';
 import { Reply } from './reply.ts';
+import { NO_PAGE, RequestBook } from './request-book.ts';
+import type { RequestOwner, RequestPort, RequestQueueOptions } from './request-port.ts';
 import { RequestSlots } from './request-slot.ts';
 import { SharedSleep } from './shared-sleep.ts';
 import type { DeviceWaiter } from './wait.ts';
@@ -30,42 +32,6 @@ const BROKEN_RING = Taken.BROKEN;
 const MAP_BYTES = MapRequest.size;
 const UNMAP_BYTES = UnmapRequest.size;
 const TIMEOUT_MS = 5000;
-/** No page: the request was not added as a MAP or an UNMAP of whole pages. */
-const NO_PAGE = -1;
-
-/** Who is told how a request ended. */
-export interface RequestOwner {
-  /**
-   * The request in `slot` ended with the status byte `status`, or with `NO_STATUS`. Until the next request is added,
-   * the queue knows what the request was. Must not add requests itself.
-   */
-  requestDone(slot: number, status: number): void;
-}
-
-/** What the queue needs of the device besides the ring. */
-export interface RequestPort {
-  /** Tells the device that requests are available. */
-  notify(): void;
-  /** Acknowledges interrupts after a sleep. */
-  acknowledge(): void;
-  /** Told once, when the queue is given up. */
-  lost(reason: string): void;
-}
-
-export interface RequestQueueOptions {
-  readonly queue: DriverQueue;
-  /** Takes the memory for the requests. */
-  readonly dma: DmaMemory;
-  /** The most ordinary requests that the ring has room for. */
-  readonly slots: number;
-  /** Bytes of properties that a PROBE asks for. */
-  readonly probeSize: number;
-  readonly port: RequestPort;
-  readonly waiter: DeviceWaiter;
-  readonly clock: Clock;
-  /** How long the device may make no progress before the queue is given up; 5 s if absent. */
-  readonly timeoutMs?: number;
-}
 
 /** Sends requests to one device. */
 export class RequestQueue {
@@ -74,20 +40,16 @@ export class RequestQueue {
   /** Requests added and not complete. */
   inFlight = 0;
 
-  readonly #queue: DriverQueue;
-  readonly #slots: RequestSlots;
+  #queue: DriverQueue;
+  #slots: RequestSlots;
+  #book: RequestBook;
+  /** The slots of requests that the device was not shown yet, in the order in which they were added. */
+  #unsent: Uint16Array;
+  #unsentCount = 0;
   readonly #port: RequestPort;
   readonly #waiter: DeviceWaiter;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
-  // By slot: what is in it.
-  readonly #pending: Uint8Array;
-  readonly #types: Uint8Array;
-  readonly #startPages: Float64Array;
-  readonly #lastPages: Float64Array;
-  readonly #owners: (RequestOwner | undefined)[];
-  /** By slot: how many asynchronous syncs had begun when the request was added. */
-  readonly #epochs: Int32Array;
   #epoch = 0;
   readonly #sleepers: SharedSleep;
 
@@ -101,14 +63,10 @@ export class RequestQueue {
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     const all = slots + 1; // The PROBE slot is the last.
-    this.#pending = new Uint8Array(all);
-    this.#types = new Uint8Array(all);
-    this.#startPages = new Float64Array(all).fill(NO_PAGE);
-    this.#lastPages = new Float64Array(all).fill(NO_PAGE);
-    this.#owners = Array.from({ length: all }, () => undefined);
-    this.#epochs = new Int32Array(all);
+    this.#book = new RequestBook(all);
+    this.#unsent = new Uint16Array(all);
     this.#sleepers = new SharedSleep(
-      (leftMs) => waiter.doze(queue, leftMs),
+      (leftMs) => waiter.doze(this.#queue, leftMs),
       () => this.#awake(),
     );
     queue.suppressNotification();
@@ -116,17 +74,17 @@ export class RequestQueue {
 
   /** The type byte of the request in `slot`. */
   typeOf(slot: number): number {
-    return this.#types[slot] ?? 0;
+    return this.#book.types[slot] ?? 0;
   }
 
   /** The first page of a MAP or UNMAP added as pages, else -1. */
   startPageOf(slot: number): number {
-    return this.#startPages[slot] ?? NO_PAGE;
+    return this.#book.startPages[slot] ?? NO_PAGE;
   }
 
   /** The last page of a MAP or UNMAP added as pages, else -1. */
   lastPageOf(slot: number): number {
-    return this.#lastPages[slot] ?? NO_PAGE;
+    return this.#book.lastPages[slot] ?? NO_PAGE;
   }
 
   /**
@@ -192,7 +150,7 @@ export class RequestQueue {
   syncReq(): ErrorCode | undefined {
     if (this.broken !== undefined) return 'EIO';
     if (this.inFlight === 0) return undefined;
-    if (this.#queue.publish()) this.#port.notify();
+    this.#publish();
     for (;;) {
       this.#reap();
       if (this.inFlight === 0) break;
@@ -223,14 +181,14 @@ export class RequestQueue {
     if (this.inFlight === 0) return undefined;
     const epoch = this.#epoch;
     this.#epoch = (epoch + 1) | 0;
-    if (this.#queue.publish()) this.#port.notify();
+    this.#publish();
     this.#reap();
     let since = this.#clock.now();
-    for (let owed = this.#owed(epoch); owed > 0;) {
+    for (let owed = this.#book.owed(epoch); owed > 0;) {
       const leftMs = this.#timeoutMs - (this.#clock.now() - since);
       if (leftMs > 0) await this.#sleepers.join(leftMs);
       else this.#timeOut();
-      const now = this.#owed(epoch);
+      const now = this.#book.owed(epoch);
       if (now < owed) since = this.#clock.now();
       owed = now;
     }
@@ -254,9 +212,44 @@ export class RequestQueue {
     if (this.broken !== undefined) return;
     this.broken = reason;
     this.#port.lost(reason);
-    for (let slot = 0; slot < this.#pending.length; slot += 1)
-      if (this.#pending[slot] === 1) this.#end(slot, NO_STATUS);
+    this.#unsentCount = 0;
+    this.#endSent();
     this.#sleepers.end();
+  }
+
+  /** Requests that were added and not yet shown to the device. */
+  get unsent(): number {
+    return this.#unsentCount;
+  }
+
+  /**
+   * The device has let go of the ring. What it had answered ends as ever; what it was shown and left unanswered ends
+   * with `NO_STATUS`, since nobody knows whether it was done. What it was not shown stays for {@link resume}.
+   */
+  retire(): void {
+    while (this.#takeOne() >= 0);
+    this.#endSent();
+  }
+
+  /**
+   * Goes on with a new ring, after {@link retire}; the requests that are left go there, in their order. Returns memory
+   * that is of no more use.
+   *
+   * @param slots - as many as the ring has room for, if they are not as many as before; only without {@link unsent}.
+   */
+  resume(queue: DriverQueue, slots: RequestSlots = this.#slots): readonly DmaPiece[] {
+    const before = this.#slots;
+    if (slots !== before) {
+      assert(this.inFlight === 0, 'requests that are left stay in their slots');
+      this.#slots = slots;
+      this.#book = new RequestBook(slots.count + 1);
+      this.#unsent = new Uint16Array(slots.count + 1);
+    }
+    this.#queue = queue;
+    queue.suppressNotification();
+    for (const slot of this.#unsent.subarray(0, this.#unsentCount)) this.#enter(slot);
+    this.#sleepers.end();
+    return slots === before ? [] : before.pieces;
   }
 
   async #sendAsync(bytes: Uint8Array): Promise<Reply | ErrorCode> {
@@ -314,41 +307,63 @@ export class RequestQueue {
     startPage: number,
     lastPage: number,
   ): void {
-    this.#slots.clearReply(slot);
-    const added = this.#queue.add(this.#slots.buffers(slot, readableBytes), slot);
-    assert(added, 'the ring has room for as many requests as the queue was told');
-    this.#pending[slot] = 1;
-    this.#types[slot] = type;
-    this.#owners[slot] = owner;
-    this.#startPages[slot] = startPage;
-    this.#lastPages[slot] = lastPage;
-    this.#epochs[slot] = this.#epoch;
+    this.#book.set(slot, type, readableBytes, owner, startPage, lastPage, this.#epoch);
+    this.#enter(slot);
+    this.#unsent[this.#unsentCount] = slot;
+    this.#unsentCount += 1;
     this.inFlight += 1;
+  }
+
+  #enter(slot: number): void {
+    const slots = this.#slots;
+    slots.clearReply(slot);
+    const readableBytes = this.#book.readableBytes[slot]!; // A slot in use.
+    const added = this.#queue.add(slots.buffers(slot, readableBytes), slot);
+    assert(added, 'the ring has room for as many requests as the queue was told');
+  }
+
+  /** Shows the device what was added, and tells it if it wants to be told. */
+  #publish(): void {
+    this.#unsentCount = 0;
+    if (this.#queue.publish()) this.#port.notify(this.#queue.position);
   }
 
   /** Takes back what the device has completed. Bounded: the ring gives each chain back once. */
   #reap(): void {
-    const slots = this.#slots;
     const before = this.inFlight;
-    while (this.broken === undefined) {
-      const slot = this.#queue.take();
-      if (slot < 0) {
-        if (slot === BROKEN_RING) this.giveUp(this.#queue.fault ?? 'the ring is damaged');
-        break;
-      }
-      // Any other length means that the tail was not written, or that the device does not know what it wrote.
-      const written = this.#queue.takenBytes === slots.writableBytes(slot);
-      this.#end(slot, written ? slots.status(slot) : NO_STATUS);
-    }
+    let taken = 0;
+    while (this.broken === undefined && taken >= 0) taken = this.#takeOne();
+    if (taken === BROKEN_RING) this.giveUp(this.#queue.fault ?? 'the ring is damaged');
     // Whoever sleeps may have been waiting for what was just taken.
     if (this.inFlight !== before) this.#sleepers.end();
   }
 
+  /** Ends the next request that the device has completed; returns its slot, or a value of `Taken`. */
+  #takeOne(): number {
+    const queue = this.#queue;
+    const slots = this.#slots;
+    const slot = queue.take();
+    if (slot < 0) return slot;
+    // Any other length means that the tail was not written, or that the device does not know what it wrote.
+    const written = queue.takenBytes === slots.writableBytes(slot);
+    this.#end(slot, written ? slots.status(slot) : NO_STATUS);
+    return slot;
+  }
+
+  /** Ends, without a status, everything in flight that the device was shown. */
+  #endSent(): void {
+    const { pending } = this.#book;
+    const unsent = new Set(this.#unsent.subarray(0, this.#unsentCount));
+    for (let slot = 0; slot < pending.length; slot += 1)
+      if (pending[slot] === 1 && !unsent.has(slot)) this.#end(slot, NO_STATUS);
+  }
+
   #end(slot: number, status: number): void {
-    this.#pending[slot] = 0;
+    const { pending, owners } = this.#book;
+    pending[slot] = 0;
     this.inFlight -= 1;
     this.#slots.release(slot);
-    const owner = this.#owners[slot];
+    const owner = owners[slot];
     if (owner !== undefined) owner.requestDone(slot, status);
   }
 
@@ -378,13 +393,5 @@ export class RequestQueue {
 
   #outcome(): ErrorCode | undefined {
     return this.broken === undefined ? undefined : 'EIO';
-  }
-
-  /** Requests in flight that were added before the asynchronous sync of `epoch` began. */
-  #owed(epoch: number): number {
-    let owed = 0;
-    for (let slot = 0; slot < this.#pending.length; slot += 1)
-      if (this.#pending[slot] === 1 && ((epoch - this.#epochs[slot]!) | 0) >= 0) owed += 1; // As long as the other.
-    return owed;
   }
 }

@@ -43,6 +43,8 @@ export class RequestSlots {
   readonly probe: number;
   /** False while a PROBE is in flight. */
   probeFree = true;
+  /** The memory they lie in. */
+  readonly pieces: readonly DmaPiece[];
   readonly #memory: GuestMemory;
   readonly #probeSize: number;
   readonly #requests: DmaPiece;
@@ -65,6 +67,7 @@ export class RequestSlots {
     this.#probeSize = probeSize;
     this.#requests = dma.take(Math.max(1, count) * STRIDE, CACHE_LINE);
     this.#probeRequest = dma.take(ProbeRequest.size + probeSize + TAIL_BYTES, CACHE_LINE);
+    this.pieces = [this.#requests, this.#probeRequest];
     this.#properties = {
       address: guestPhysical(this.#probeRequest.address + BigInt(ProbeRequest.size)),
       position: this.#probeRequest.position + ProbeRequest.size,
