@@ -2,7 +2,7 @@
 
 import { AttachRequest, Status } from '@viommu/common';
 import type { DeviceWaiter } from '@viommu/driver';
-import { Chain, Popped, SplitDeviceQueue, type Waitable } from '@viommu/ring';
+import { Chain, Popped, type QueueFeatures, SplitDeviceQueue, type Waitable } from '@viommu/ring';
 import { describe, expect, it } from 'vitest';
 import { BARE_FEATURES, type BareQueue, bareQueue } from './helper/bare-queue.ts';
 import { TestClock } from './helper/guest.ts';
@@ -49,12 +49,12 @@ interface ByHand extends BareQueue {
   readonly complete: (count: number) => boolean;
 }
 
-function byHand(size = 8): ByHand {
+function byHand(size = 8, features: QueueFeatures = BARE_FEATURES): ByHand {
   const waiter = new HandWaiter();
   const clock = new TestClock();
-  const bare = bareQueue({ size, waiter, clock });
+  const bare = bareQueue({ size, waiter, clock, features });
   const { memory, layout } = bare;
-  const device = new SplitDeviceQueue({ memory, layout, features: BARE_FEATURES });
+  const device = new SplitDeviceQueue({ memory, layout, features });
   const chain = new Chain(memory, size);
   return {
     ...bare,
@@ -86,19 +86,22 @@ function watch<T>(promise: Promise<T>): { value: T | 'pending' } {
 }
 
 describe('waiting in an event loop', () => {
-  it('asks to be woken, and is quiet again afterwards', async () => {
-    const { requests, waiter, complete } = byHand();
-    const answer = watch(requests.sendReqAsync(REQUEST));
-    await settle();
-    expect(answer.value).toBe('pending');
-    expect(complete(1)).toBe(true);
-    waiter.wake();
-    await settle();
-    expect(answer.value).toBeUndefined();
-    requests.addReq(REQUEST);
-    waiter.blocking = () => expect(complete(1)).toBe(false);
-    expect(requests.syncReq()).toBeUndefined();
-  });
+  it.each([true, false])(
+    'asks to be woken, and is quiet again afterwards (EVENT_IDX %s)',
+    async (eventIndex) => {
+      const { requests, waiter, complete } = byHand(8, { indirect: true, eventIndex });
+      const answer = watch(requests.sendReqAsync(REQUEST));
+      await settle();
+      expect(answer.value).toBe('pending');
+      expect(complete(1)).toBe(true);
+      waiter.wake();
+      await settle();
+      expect(answer.value).toBeUndefined();
+      requests.addReq(REQUEST);
+      waiter.blocking = () => expect(complete(1)).toBe(false);
+      expect(requests.syncReq()).toBeUndefined();
+    },
+  );
 
   it('many tasks share one sleep', async () => {
     const { requests, waiter, complete } = byHand();

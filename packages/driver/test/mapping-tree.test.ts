@@ -142,6 +142,14 @@ describe('the tree of mappings', () => {
     );
   });
 
+  it('joins the chunk that a removal shrinks with the one behind it', () => {
+    const tree = new MappingTree();
+    for (let page = 0; page < 70; page += 1) tree.insert(page, page, page, 3);
+    expect(tree.chunkCount).toBe(2);
+    tree.remove(5, 63);
+    expect(tree.chunkCount).toBe(1);
+  });
+
   it('stays small when it is emptied in holes', () => {
     const tree = new MappingTree();
     for (let page = 0; page < 20_000; page += 1) tree.insert(page, page, page, 3);

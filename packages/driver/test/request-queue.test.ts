@@ -406,13 +406,15 @@ describe('a device that does not answer', () => {
   });
 
   it('registers that do not answer end the wait', () => {
-    const { driver, device } = setUp();
+    const { driver, device, clock } = setUp();
     addPage(driver.requests, 0);
     device.alive = false;
     device.acknowledgeInterrupts = () => {
       throw new IommuError('ETIMEDOUT', 'Nobody is there.');
     };
+    const before = clock.nowMs;
     expect(driver.requests.syncReq()).toBe('EIO');
+    expect(clock.nowMs - before).toBeLessThan(1000);
     expect(driver.state).toBe('broken');
   });
 

@@ -10,6 +10,7 @@ import {
 } from '@viommu/driver';
 import {
   type DriverQueue,
+  type QueueFeatures,
   type QueueLayout,
   SharedMemory,
   SplitDriverQueue,
@@ -34,15 +35,11 @@ export interface BareQueueOptions {
   readonly clock: Clock;
   readonly port?: Partial<RequestPort>;
   readonly timeoutMs?: number;
+  readonly features?: QueueFeatures;
 }
 
-export function bareQueue({
-  size,
-  waiter,
-  clock,
-  port,
-  timeoutMs = 5000,
-}: BareQueueOptions): BareQueue {
+export function bareQueue(options: BareQueueOptions): BareQueue {
+  const { size, waiter, clock, port, timeoutMs = 5000, features = BARE_FEATURES } = options;
   const ram = new SharedArrayBuffer(1 << 18);
   const memory = new SharedMemory({
     buffer: ram,
@@ -59,7 +56,7 @@ export function bareQueue({
     deviceArea: dma.take(bytes.deviceArea, 64).address,
   };
   const indirect = { address: dma.take(size * 32, 64).address, buffersPerChain: 2 };
-  const queue = new SplitDriverQueue({ memory, layout, features: BARE_FEATURES, indirect });
+  const queue = new SplitDriverQueue({ memory, layout, features, indirect });
   const requests = new RequestQueue({
     queue,
     dma,
