@@ -1,113 +1,83 @@
-/**
- * Times pairs of threads: each round runs every variant once, for a few milliseconds, so that all of them see the same
- * machine. Only ratios inside one run mean anything; see the README.
- */
+/** Two threads of Node with an arena between them. Each pair has its own, so that no variant spoils another's code. */
 
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { Contender, Order, Outcome, Side } from './contender.ts';
+import { ARENA_BYTES } from './variant/variant.ts';
 
-/** One way of doing the same work with two threads. Modules in `bench/variant/` export a table of them. */
-export interface Variant {
-  /** Serves until `stopped()`; runs in the second thread. */
-  readonly device: (arena: Arena, batch: number) => void;
-  /** Sends `batch` requests at a time until the deadline; returns how many were answered. */
-  readonly driver: (arena: Arena, batch: number, deadlineMs: number) => number;
-}
-
-/** What both threads of a variant share; all zero at the start of a window. */
-export interface Arena {
-  readonly buffer: SharedArrayBuffer;
-  /** True once the driver's side is done. */
-  stopped(): boolean;
-}
-
-/** What one thread is told to do. */
-export interface Order {
+/** What a thread of a pair is made of. */
+export interface PairData {
+  readonly side: Side;
+  /** A module of `variant/`, and a name in its table. */
+  readonly module: string;
   readonly variant: string;
-  readonly batch: number;
-  readonly windowMs: number;
+  readonly control: Int32Array;
+  readonly buffer: SharedArrayBuffer;
+  readonly port: MessagePort;
 }
 
-export interface PairOptions {
-  /** Names in the tables of `bench/variant/`. */
-  readonly variants: readonly string[];
-  readonly batches: readonly number[];
-  readonly rounds: number;
-  readonly windowMs: number;
-  /** Runs beside the variants in each round, such as a program in another language; requests per second. */
-  readonly extra?: Readonly<
-    Record<string, (batch: number, windowMs: number) => number | undefined>
-  >;
+/** Words of `control`. */
+export const Control = { STOP: 0, BEGUN: 1 } as const;
+
+/** What a thread answers when a window is over. */
+export interface Report {
+  readonly requests: number;
+  readonly elapsedMs: number;
+  readonly collections: number;
+  readonly wakes: number | undefined;
 }
 
-/** Requests per second of one variant and batch, one sample a round. */
-export interface Samples {
-  readonly name: string;
-  readonly batch: number;
-  readonly rates: readonly number[];
-}
+export class Pair implements Contender {
+  readonly #control = new Int32Array(new SharedArrayBuffer(64));
+  readonly #bytes = new Uint8Array(new SharedArrayBuffer(ARENA_BYTES));
+  readonly #device: Worker;
+  readonly #driver: Worker;
+  readonly #failed: Promise<never>;
 
-/** The first word says stop; variants use the rest. */
-export const ARENA_BYTES: number = 4 << 20;
-const WARM_UP_ROUNDS = 3;
-const WARM_UP_MS = 60;
-
-export async function runPairs(options: PairOptions): Promise<Samples[]> {
-  const { variants, batches, rounds, windowMs, extra = {} } = options;
-  const stop = new Int32Array(new SharedArrayBuffer(4));
-  const buffer = new SharedArrayBuffer(ARENA_BYTES);
-  const workers = ['device', 'driver'].map(
-    (side) =>
+  constructor(module: string, variant: string) {
+    const { port1, port2 } = new MessageChannel();
+    const start = (side: Side, port: MessagePort): Worker =>
       new Worker(new URL('./pair-worker.ts', import.meta.url), {
-        workerData: { side, stop, buffer },
-      }),
-  );
-  const failed = new Promise<never>((_, reject) => {
-    for (const worker of workers) worker.on('error', reject);
-  });
-  const ask = (index: number, order: Order): Promise<number> =>
-    Promise.race([
-      failed,
-      new Promise<number>((resolve) => {
-        const worker = workers[index];
-        worker?.once('message', resolve);
-        worker?.postMessage(order);
-      }),
-    ]);
-  const samples = new Map<string, { name: string; batch: number; rates: number[] }>();
-  const put = (name: string, batch: number, rate: number): void => {
-    const key = `${name}/${batch}`;
-    const entry = samples.get(key) ?? { name, batch, rates: [] };
-    entry.rates.push(rate);
-    samples.set(key, entry);
-  };
-  try {
-    for (let round = -WARM_UP_ROUNDS; round < rounds; round += 1) {
-      const warm = round >= 0;
-      for (const batch of batches) {
-        for (const variant of variants) {
-          new Uint8Array(buffer).fill(0);
-          Atomics.store(stop, 0, 0);
-          const order = { variant, batch, windowMs: warm ? windowMs : WARM_UP_MS };
-          const device = ask(0, order);
-          const rate = await ask(1, order);
-          Atomics.store(stop, 0, 1);
-          await device;
-          if (warm) put(variant, batch, rate);
-        }
-        for (const [name, run] of Object.entries(extra)) {
-          const rate = warm ? run(batch, windowMs) : undefined;
-          if (rate !== undefined) put(name, batch, rate);
-        }
-      }
-    }
-  } finally {
-    await Promise.all(workers.map((worker) => worker.terminate()));
+        workerData: {
+          side,
+          module,
+          variant,
+          control: this.#control,
+          buffer: this.#bytes.buffer,
+          port,
+        } satisfies PairData,
+        transferList: [port],
+      });
+    this.#device = start('device', port1);
+    this.#driver = start('driver', port2);
+    this.#failed = new Promise((_, reject) => {
+      for (const worker of [this.#device, this.#driver])
+        worker.on('error', reject).on('exit', () => reject(new Error('a thread has ended')));
+    });
+    this.#failed.catch(() => undefined); // Whoever waits for a window sees it.
   }
-  return [...samples.values()];
-}
 
-/** The value below which `share` of the sorted samples lie. */
-export function percentile(rates: readonly number[], share: number): number {
-  const sorted = rates.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+  async window(order: Order): Promise<Outcome> {
+    this.#bytes.fill(0);
+    Atomics.store(this.#control, Control.STOP, 0);
+    Atomics.store(this.#control, Control.BEGUN, 0);
+    const device = this.#ask(this.#device, order);
+    const driver = this.#ask(this.#driver, order);
+    const [{ collections }, report] = await Promise.all([device, driver]);
+    return {
+      requests: report.requests,
+      elapsedMs: report.elapsedMs,
+      collections: { device: collections, driver: report.collections },
+      ...(report.wakes !== undefined && { wakes: report.wakes }),
+    };
+  }
+
+  async end(): Promise<void> {
+    await Promise.all([this.#device.terminate(), this.#driver.terminate()]);
+  }
+
+  #ask(worker: Worker, order: Order): Promise<Report> {
+    const answer = new Promise<Report>((resolve) => worker.once('message', resolve));
+    worker.postMessage(order);
+    return Promise.race([answer, this.#failed]);
+  }
 }

@@ -1,10 +1,10 @@
 /** What the machine itself can do: two threads, one word each way, nothing else. */
 
-import type { Variant } from '../pair.ts';
+import type { Variant } from './variant.ts';
 
-const THERE = 64; // Two lines, far apart.
+// Words that are far apart, each in a line of its own.
+const THERE = 64;
 const BACK = 128;
-const CLOCK_PERIOD = 64;
 
 /** Both threads poll. One batch of any size is one round trip. */
 const pingPong: Variant = {
@@ -15,33 +15,38 @@ const pingPong: Variant = {
       Atomics.store(words, BACK, turn);
     }
   },
-  driver({ buffer }, _batch, deadlineMs) {
+  driver({ buffer }, _batch, limit) {
     const words = new Int32Array(buffer);
+    limit.start();
     for (let turn = 1; ; turn += 1) {
-      if (turn % CLOCK_PERIOD === 0 && performance.now() > deadlineMs) return turn - 1;
+      if (turn % 64 === 0 && limit.reached(turn - 1)) return turn - 1;
       Atomics.store(words, THERE, turn);
       while (Atomics.load(words, BACK) !== turn);
     }
   },
 };
 
-/** Both threads sleep for each other's word. */
+/** How long the device sleeps before it looks whether it may end. */
+const SLEEP_MS = 5;
+
+/** Each thread sleeps until the other has written its word. */
 const waitNotify: Variant = {
   device({ buffer, stopped }) {
     const words = new Int32Array(buffer);
     for (let turn = 1; ; turn += 1) {
       while (Atomics.load(words, THERE) !== turn) {
         if (stopped()) return;
-        Atomics.wait(words, THERE, turn - 1, 5);
+        Atomics.wait(words, THERE, turn - 1, SLEEP_MS);
       }
       Atomics.store(words, BACK, turn);
       Atomics.notify(words, BACK);
     }
   },
-  driver({ buffer }, _batch, deadlineMs) {
+  driver({ buffer }, _batch, limit) {
     const words = new Int32Array(buffer);
+    limit.start();
     for (let turn = 1; ; turn += 1) {
-      if (performance.now() > deadlineMs) return turn - 1;
+      if (limit.reached(turn - 1)) return turn - 1;
       Atomics.store(words, THERE, turn);
       Atomics.notify(words, THERE);
       while (Atomics.load(words, BACK) !== turn) Atomics.wait(words, BACK, turn - 1);
@@ -49,4 +54,4 @@ const waitNotify: Variant = {
   },
 };
 
-export const floorVariants = { 'ping-pong': pingPong, 'wait-notify': waitNotify } as const;
+export const variants = { 'ping-pong': pingPong, 'wait-notify': waitNotify } as const;

@@ -1,27 +1,31 @@
 /** The rings alone: MAP-sized requests, fully checked, answered OK by a handler that does nothing else. */
 
-import { MapRequest, guestPhysical, type GuestPhysical } from '@viommu/common';
+import { MapRequest, RequestType, Status, guestPhysical, type GuestPhysical } from '@viommu/common';
 import {
   Bell,
   BufferList,
   Chain,
-  PackedDeviceQueue,
-  PackedDriverQueue,
+  type DeviceQueue,
   Popped,
-  SharedMemory,
-  SplitDeviceQueue,
-  SplitDriverQueue,
-  Waiter,
   type QueueFeatures,
   type QueueLayout,
+  SharedMemory,
+  Taken,
+  Waiter,
+  createDeviceQueue,
+  createDriverQueue,
 } from '@viommu/ring';
-import { ARENA_BYTES, type Arena, type Variant } from '../pair.ts';
+import { ARENA_BYTES, type Arena, type Variant } from './variant.ts';
 
 const SIZE = 512;
-const STRIDE = 40;
+const SLOTS = SIZE / 2;
+const TAIL_BYTES = 4;
+const STRIDE = MapRequest.size + TAIL_BYTES;
 const BASE = 0x4000_0000n;
-const at = (offset: number): GuestPhysical => guestPhysical(BASE + BigInt(offset));
-const BELLS = 4096; // Bytes at the start of the arena that are not guest memory.
+/** Bytes at the start of the arena that are not guest memory, and the bells there. */
+const BELL_BYTES = 4096;
+const DOORBELL = 64;
+const INTERRUPT = 128;
 const REQUESTS = 0x2_0000;
 const TABLES = 0x1_0000;
 const LAYOUT: QueueLayout = {
@@ -30,116 +34,166 @@ const LAYOUT: QueueLayout = {
   driverArea: at(0x8000),
   deviceArea: at(0xa000),
 };
+const { virtStart, virtEnd, physStart, domain: domainAt, flags: flagsAt } = MapRequest.offset;
 
-function memoryOf({ buffer }: Arena): SharedMemory {
-  return new SharedMemory({ buffer, offset: BELLS, size: ARENA_BYTES - BELLS, base: at(0) });
+/** Streaming: requests added at a time, and chains used before the device publishes. */
+const STREAM_ADD = 16;
+const STREAM_BURST = 8;
+/** How long a sleeper waits before it looks whether it may end. */
+const SLEEP_MS = 5;
+
+interface Options extends Partial<QueueFeatures> {
+  /** The most looks before a sleep. */
+  readonly pollsMax?: number;
+  readonly batchUsed?: boolean;
 }
 
-function ring(features: QueueFeatures, sleeping: boolean, packed = false): Variant {
-  const DeviceSide = packed ? PackedDeviceQueue : SplitDeviceQueue;
-  const DriverSide = packed ? PackedDriverQueue : SplitDriverQueue;
+function ring({ pollsMax, batchUsed = false, ...rest }: Options): Variant {
+  const features: QueueFeatures = { indirect: false, eventIndex: true, ...rest };
+  const waiterOn = (bell: Bell): Waiter =>
+    new Waiter({ bell, ...(pollsMax !== undefined && { pollsMax }) });
   return {
-    device(arena) {
+    device(arena, batch) {
       const memory = memoryOf(arena);
-      const queue = new DeviceSide({ memory, layout: LAYOUT, features });
-      const words = new Int32Array(arena.buffer, 0, BELLS / 4);
-      const interrupt = new Bell(words, 128);
-      const waiter = new Waiter({ bell: new Bell(words, 64) });
+      const queue = createDeviceQueue({ memory, layout: LAYOUT, features, batchUsed });
+      const [doorbell, interrupt] = bellsOf(arena);
+      const waiter = waiterOn(doorbell);
       const chain = new Chain(memory, SIZE);
-      const { view } = memory;
       queue.suppressNotification();
-      let sum = 0;
-      for (;;) {
-        if (!queue.ready()) {
-          if (arena.stopped()) break;
-          if (sleeping) waiter.wait(queue, 5);
-          continue;
-        }
-        let popped: Popped;
-        while ((popped = queue.pop(chain)) === Popped.CHAIN) {
-          let status = 4;
-          const request = chain.contiguous(MapRequest.size);
-          if (request >= 0 && chain.writableBytes >= 4 && chain.reachable) {
-            const type = view.getUint32(request, true);
-            const domain = view.getUint32(request + MapRequest.offset.domain, true);
-            const low = view.getUint32(request + MapRequest.offset.virtStart, true);
-            const high = view.getUint32(request + MapRequest.offset.virtStart + 4, true);
-            const lastLow = view.getUint32(request + MapRequest.offset.virtEnd, true);
-            const lastHigh = view.getUint32(request + MapRequest.offset.virtEnd + 4, true);
-            const physLow = view.getUint32(request + MapRequest.offset.physStart, true);
-            const flags = view.getUint32(request + MapRequest.offset.flags, true);
-            if (type === 3 && (lastHigh > high || (lastHigh === high && lastLow > low))) status = 0;
-            sum = (sum + domain + low + physLow + flags) | 0;
-            chain.writeWord(0, status);
-            queue.push(chain, 4);
-          } else queue.push(chain, 0);
-        }
-        if (popped === Popped.BROKEN) throw new Error(queue.fault);
-        if (queue.publish()) interrupt.ring();
+      const burst = batch === 0 ? STREAM_BURST : SIZE;
+      while (!arena.stopped()) {
+        if (!waiter.wait(queue, SLEEP_MS)) continue;
+        // Looks whether it may end only when there is nothing to do.
+        do {
+          if (serveBurst(queue, chain, memory.view, burst)) interrupt.ring();
+        } while (queue.ready());
       }
-      if (sum === 1) throw new Error('unreachable, but the sum is needed');
     },
-    driver(arena, batch, deadlineMs) {
+    driver(arena, batch, limit) {
       const memory = memoryOf(arena);
       const indirect = { address: at(TABLES), buffersPerChain: 2 };
-      const queue = new DriverSide({ memory, layout: LAYOUT, features, indirect });
-      const words = new Int32Array(arena.buffer, 0, BELLS / 4);
-      const doorbell = new Bell(words, 64);
-      const waiter = new Waiter({ bell: new Bell(words, 128) });
+      const queue = createDriverQueue({ memory, layout: LAYOUT, features, indirect });
+      const [doorbell, interrupt] = bellsOf(arena);
+      const waiter = waiterOn(interrupt);
       const { view } = memory;
-      const slots = SIZE / 2;
-      const lists = Array.from({ length: slots }, (_, slot) => {
-        const address = REQUESTS + slot * STRIDE;
-        return new BufferList(2)
-          .addReadable(at(address), MapRequest.size)
-          .addWritable(at(address + MapRequest.size), 4);
-      });
+      const lists = requestLists();
       queue.suppressNotification();
+      const clockPeriod = batch === 0 || batch >= 64 ? 1 : 8;
       let slot = 0;
       let page = 0;
+      let inFlight = 0;
       let done = 0;
-      const clockPeriod = batch >= 64 ? 1 : 8;
+      limit.start();
       for (let turn = 0; ; turn += 1) {
-        if (turn % clockPeriod === 0 && performance.now() > deadlineMs) return done;
-        for (let index = 0; index < batch; index += 1) {
-          const request = REQUESTS + slot * STRIDE;
+        const last = turn % clockPeriod === 0 && limit.reached(done);
+        if (last && inFlight === 0) return done;
+        const count = last ? 0 : batch === 0 ? Math.min(STREAM_ADD, SLOTS - inFlight) : batch;
+        for (let index = 0; index < count; index += 1) {
           page = (page + 1) & 0xf_ffff;
-          view.setUint32(request, 3, true);
-          view.setUint32(request + MapRequest.offset.domain, 1, true);
-          view.setUint32(request + MapRequest.offset.virtStart, page << 12, true);
-          view.setUint32(request + MapRequest.offset.virtStart + 4, 0, true);
-          view.setUint32(request + MapRequest.offset.virtEnd, (page << 12) | 0xfff, true);
-          view.setUint32(request + MapRequest.offset.virtEnd + 4, 0, true);
-          view.setUint32(request + MapRequest.offset.physStart, page << 12, true);
-          view.setUint32(request + MapRequest.offset.physStart + 4, 0, true);
-          view.setUint32(request + MapRequest.offset.flags, 3, true);
-          view.setUint32(request + MapRequest.size, 0xff, true);
-          // One list for each slot.
-          queue.add(lists[slot]!, slot);
-          slot = (slot + 1) % slots;
+          fill(view, REQUESTS + slot * STRIDE, page);
+          queue.add(lists[slot]!, slot); // One list for each slot.
+          slot = (slot + 1) % SLOTS;
         }
+        inFlight += count;
         if (queue.publish()) doorbell.ring();
-        for (let left = batch; left > 0;) {
+        while (inFlight > 0) {
           const token = queue.take();
           if (token >= 0) {
             const status = view.getUint32(REQUESTS + token * STRIDE + MapRequest.size, true);
-            if (queue.takenBytes !== 4 || (status & 0xff) !== 0)
+            if (queue.takenBytes !== TAIL_BYTES || (status & 0xff) !== Status.OK)
               throw new Error('a request failed');
-            left -= 1;
+            inFlight -= 1;
             done += 1;
-          } else if (token < -1) throw new Error(queue.fault);
-          else if (sleeping) waiter.wait(queue, 1000);
+          } else if (token !== Taken.EMPTY) throw new Error(queue.fault);
+          else if (batch === 0 && !last && inFlight <= SLOTS - STREAM_ADD) break;
+          else waiter.wait(queue, SLEEP_MS);
         }
       }
     },
+    wakes: (arena) => bellsOf(arena).reduce((sum, bell) => sum + bell.value(), 0),
   };
 }
 
-export const ringVariants = {
-  'split poll': ring({ indirect: false, eventIndex: true }, false),
-  split: ring({ indirect: false, eventIndex: true }, true),
-  'split indirect': ring({ indirect: true, eventIndex: true }, true),
-  packed: ring({ indirect: false, eventIndex: true }, true, true),
-  'packed indirect': ring({ indirect: true, eventIndex: true }, true, true),
-  'split flags': ring({ indirect: false, eventIndex: false }, true),
+/** Answers up to `burst` requests. True if the driver wants to know. */
+function serveBurst(queue: DeviceQueue, chain: Chain, view: DataView, burst: number): boolean {
+  let popped: Popped = Popped.CHAIN;
+  for (let count = 0; count < burst; count += 1) {
+    popped = queue.pop(chain);
+    if (popped !== Popped.CHAIN) break;
+    const request = chain.contiguous(MapRequest.size);
+    const whole = request >= 0 && chain.writableBytes >= TAIL_BYTES && chain.reachable;
+    if (whole) chain.writeWord(0, check(view, request));
+    queue.push(chain, whole ? TAIL_BYTES : 0);
+  }
+  if (popped === Popped.BROKEN) throw new Error(queue.fault);
+  return queue.publish();
+}
+
+/** Reads a request as a device does, once, and decides on it. */
+function check(view: DataView, request: number): number {
+  const type = view.getUint32(request, true) & 0xff;
+  const domain = view.getUint32(request + domainAt, true);
+  const low = view.getUint32(request + virtStart, true);
+  const high = view.getUint32(request + virtStart + 4, true);
+  const lastLow = view.getUint32(request + virtEnd, true);
+  const lastHigh = view.getUint32(request + virtEnd + 4, true);
+  const phys = view.getUint32(request + physStart, true);
+  const flags = view.getUint32(request + flagsAt, true);
+  const ordered = lastHigh > high || (lastHigh === high && lastLow > low);
+  const plausible = domain !== 0 && (phys & 0xfff) === 0 && flags <= 7;
+  return type === RequestType.MAP && ordered && plausible ? Status.OK : Status.INVAL;
+}
+
+/** Writes a MAP of one page, and a tail that is no answer. */
+function fill(view: DataView, request: number, page: number): void {
+  view.setUint32(request, RequestType.MAP, true);
+  view.setUint32(request + domainAt, 1, true);
+  view.setUint32(request + virtStart, page << 12, true);
+  view.setUint32(request + virtStart + 4, 0, true);
+  view.setUint32(request + virtEnd, (page << 12) | 0xfff, true);
+  view.setUint32(request + virtEnd + 4, 0, true);
+  view.setUint32(request + physStart, page << 12, true);
+  view.setUint32(request + physStart + 4, 0, true);
+  view.setUint32(request + flagsAt, 3, true);
+  view.setUint32(request + MapRequest.size, 0xff, true);
+}
+
+function requestLists(): BufferList[] {
+  return Array.from({ length: SLOTS }, (_, slot) => {
+    const address = REQUESTS + slot * STRIDE;
+    return new BufferList(2)
+      .addReadable(at(address), MapRequest.size)
+      .addWritable(at(address + MapRequest.size), TAIL_BYTES);
+  });
+}
+
+function memoryOf({ buffer }: Arena): SharedMemory {
+  return new SharedMemory({
+    buffer,
+    offset: BELL_BYTES,
+    size: ARENA_BYTES - BELL_BYTES,
+    base: at(0),
+  });
+}
+
+/** The device's and the driver's. */
+function bellsOf({ buffer }: Arena): [Bell, Bell] {
+  const words = new Int32Array(buffer, 0, BELL_BYTES / 4);
+  return [new Bell(words, DOORBELL), new Bell(words, INTERRUPT)];
+}
+
+function at(offset: number): GuestPhysical {
+  return guestPhysical(BASE + BigInt(offset));
+}
+
+export const variants = {
+  split: ring({}),
+  'split-indirect': ring({ indirect: true }),
+  'split-flags': ring({ eventIndex: false }),
+  'split-in-order': ring({ inOrder: true, batchUsed: true }),
+  packed: ring({ packed: true }),
+  'packed-indirect': ring({ packed: true, indirect: true }),
+  'packed-in-order': ring({ packed: true, inOrder: true, batchUsed: true }),
+  /** Neither side polls. */
+  asleep: ring({ pollsMax: 0 }),
 } as const;

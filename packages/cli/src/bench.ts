@@ -28,6 +28,7 @@ interface BenchModule {
     readonly figures: readonly Figure[];
     readonly skipped: readonly { readonly name: string; readonly reason: string }[];
     readonly rounds: number;
+    readonly othersShare: number;
   }>;
 }
 
@@ -45,6 +46,9 @@ interface Figure {
     | undefined;
   readonly met: boolean | undefined;
 }
+
+/** Beyond this share of the processors other programs are in the way. */
+const OTHERS_MAX = 0.05;
 
 const MODULE = new URL('../../../bench/run.ts', import.meta.url);
 
@@ -70,7 +74,7 @@ export async function bench(
     state = `${what} ${formatShare(share, 1)}`;
   };
   const begun = performance.now();
-  const { figures, skipped, rounds } = await runBench({
+  const { figures, skipped, rounds, othersShare } = await runBench({
     names,
     seconds: options.seconds,
     signal,
@@ -78,6 +82,10 @@ export async function bench(
   }).finally(() => progress.end());
 
   if (figures.length > 0) print(figures, rounds, output);
+  if (othersShare > OTHERS_MAX)
+    output.line(
+      `Other programs had ${formatShare(othersShare, 1)} of the processors meanwhile: measure again when it is quiet.`,
+    );
   for (const { name, reason } of skipped) output.line(`  ${name} skipped: ${reason}`);
   for (const figure of figures) output.event(figureEvent(figure));
   for (const one of skipped) output.event({ event: 'skipped', ...one });
@@ -91,6 +99,7 @@ export async function bench(
     met,
     missed: goals.filter((figure) => figure.met === false).map(({ name }) => name),
     rounds,
+    othersShare: round(othersShare),
     seconds: round((performance.now() - begun) / 1000),
     node: process.version,
   });
