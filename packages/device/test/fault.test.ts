@@ -212,6 +212,9 @@ describe('event queue', () => {
       ready: () => true,
       armNotification: () => false,
       suppressNotification: () => {},
+      save: () => {
+        throw new Error('nobody saves it');
+      },
     };
     const guest = createGuest();
     guest.device.queueStarted(1, endless);

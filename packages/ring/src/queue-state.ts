@@ -103,8 +103,10 @@ export function checkQueueState(
       FEATURES.every((name) => saved[name] === (features[name] ?? false)),
     'its queue has another format or other features',
   );
-  const slot = packed ? position & EVENT_OFFSET_MASK : 0;
-  checkSaved(isBelow(position, POSITIONS) && slot < size, 'its position lies outside the ring');
+  checkSaved(
+    isBelow(position, POSITIONS) && (!packed || (position & EVENT_OFFSET_MASK) < size),
+    'its position lies outside the ring',
+  );
   checkSaved(typeof state.broken === 'boolean', 'it does not say whether the queue is broken');
 }
 
@@ -189,8 +191,8 @@ function isChain(chain: ChainState, size: number, packed: boolean): boolean {
   if (!isObject(chain) || !isBelow(chain.token, TOKENS) || !isUint32(chain.writableBytes))
     return false;
   const { ids, slots } = chain;
-  if (!Array.isArray(ids) || !isBelow(slots - 1, size)) return false;
-  return ids.length === (packed ? 1 : slots);
+  if (!Array.isArray(ids) || !isBelow(slots, size + 1)) return false;
+  return slots > 0 && ids.length === (packed ? 1 : slots);
 }
 
 /** True if the flags that a packed queue holds back can be those of `chain`, or are 0 if there is none. */

@@ -16,8 +16,8 @@
  *
  * Here are R-02, R-03, R-09 and R-10. The tables R-01 (its split twin), R-06 to R-08 and R-19 are in
  * `hostile-table.test.ts`; R-04, R-05 and R-11 to R-13 in `hostile-index.test.ts`; R-14 in `../sleep-race.test.ts`;
- * R-15 and R-16 in `hostile-device.test.ts`; R-17 in `../read-once.test.ts`; R-18 in `framing.test.ts`. R-20 belongs to
- * saving and restoring.
+ * R-15 and R-16 in `hostile-device.test.ts`; R-17 in `../read-once.test.ts`; R-18 in `framing.test.ts`; R-20 in
+ * `../hostile-state.test.ts`.
  */
 
 import { DescriptorFlag } from '@viommu/common';

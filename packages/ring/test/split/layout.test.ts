@@ -18,9 +18,11 @@ import { SplitPlace } from '../kit/split-place.ts';
 
 const POWERS = Array.from({ length: 16 }, (_, power) => 1 << power);
 const features = { indirect: false, eventIndex: true };
+/** What either side is made of. */
+type BothOptions = Omit<DeviceQueueOptions, 'state'>;
 const SIDES = [
-  ['driver', (options: DeviceQueueOptions) => new SplitDriverQueue(options)],
-  ['device', (options: DeviceQueueOptions) => new SplitDeviceQueue(options)],
+  ['driver', (options: BothOptions) => new SplitDriverQueue(options)],
+  ['device', (options: BothOptions) => new SplitDeviceQueue(options)],
 ] as const;
 
 describe('sizes of the parts', () => {
@@ -159,7 +161,7 @@ describe('the driver', () => {
   });
 });
 
-function optionsFor(arena: Arena, changes: Partial<QueueLayout>): DeviceQueueOptions {
+function optionsFor(arena: Arena, changes: Partial<QueueLayout>): BothOptions {
   const layout = { ...new SplitPlace(arena, 8).layout, ...changes };
   return { memory: arena.memory, layout, features };
 }
