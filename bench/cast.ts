@@ -29,6 +29,11 @@ export class Cast {
     return made;
   }
 
+  /** Processor time of other processes that belong to us. */
+  get processorMs(): number {
+    return this.#twin?.processorMs ?? 0;
+  }
+
   get busyThread(): BusyThread {
     this.#busy ??= new BusyThread();
     return this.#busy;

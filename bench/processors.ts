@@ -7,12 +7,15 @@ export class Processors {
   readonly #begun = counted();
   readonly #own = process.cpuUsage();
 
-  /** The share of all processors that other programs had (0..1). Ticks are 10 ms: for runs of seconds. */
-  othersShare(): number {
+  /**
+   * The share of all processors (0..1) that was neither idle nor ours, where `childrenMs` are our children's.
+   * Ticks are 10 ms: for runs of seconds.
+   */
+  othersShare(childrenMs: number): number {
     const now = counted();
     const all = now.all - this.#begun.all;
     const { user, system } = process.cpuUsage(this.#own);
-    const others = now.busy - this.#begun.busy - (user + system) / 1000;
+    const others = now.busy - this.#begun.busy - (user + system) / 1000 - childrenMs;
     return all > 0 ? Math.min(1, Math.max(0, others / all)) : 0;
   }
 }

@@ -65,7 +65,7 @@ export async function runBench(options: BenchOptions): Promise<BenchResult> {
     const noTwin = await cast.prepare(sources, signal);
     const possible = noTwin === undefined ? wanted : wanted.filter((one) => !needsTwin(one));
     const { samples, rounds } = await compare(possible, cast, options);
-    const othersShare = processors.othersShare();
+    const othersShare = processors.othersShare(cast.processorMs);
     const figures = possible
       .filter((one) => isNamed(one, names))
       .map((one) => figureOf(one, samples.get(one) ?? []));

@@ -5,7 +5,8 @@
  * next indices, table bounds, order and place of every buffer), the driver checks what ours checks (used ids, tokens,
  * chains that were not available yet), and neither trusts what the other can write. Both poll.
  *
- * Reads lines of "what batch milliseconds" and answers each with "requests nanoseconds":
+ * Reads lines of "what batch milliseconds" and answers each with "requests nanoseconds processor", the last of them the
+ * nanoseconds of processor time since the start:
  *   ping-pong  one word each way
  *   split      the driver writes the descriptors of every chain
  *   static     the driver writes only descriptors that change, as ours does
@@ -52,11 +53,13 @@ static void damaged(const char *reason) {
   exit(1);
 }
 
-static double now(void) {
+static double clock_ns(clockid_t clock) {
   struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
+  clock_gettime(clock, &time);
   return time.tv_sec * 1e9 + time.tv_nsec;
 }
+
+static double now(void) { return clock_ns(CLOCK_MONOTONIC); }
 
 static bool passes_event(uint16_t event, uint16_t after, uint16_t before) {
   return (uint16_t)(after - event - 1) < (uint16_t)(after - before);
@@ -356,10 +359,10 @@ int main(void) {
     pthread_barrier_wait(&window);
     double begun = now();
     uint64_t requests = rings() ? drive_ring(begun + milliseconds * 1e6) : drive_ping_pong(begun + milliseconds * 1e6);
-    double elapsed = now() - begun;
+    double elapsed = now() - begun, used = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     atomic_store(&stopped, true);
     pthread_barrier_wait(&window);
-    printf("%llu %.0f\n", (unsigned long long)requests, elapsed);
+    printf("%llu %.0f %.0f\n", (unsigned long long)requests, elapsed, used);
     fflush(stdout);
   }
   return device_side.sum == 1;

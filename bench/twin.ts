@@ -16,6 +16,8 @@ const SOURCE = fileURLToPath(new URL('./twin.c', import.meta.url));
 export class TwinProcess {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
+  /** Processor time of its threads so far. */
+  processorMs = 0;
 
   private constructor(child: ChildProcess & { stdout: NodeJS.ReadableStream }) {
     this.#process = child;
@@ -50,8 +52,9 @@ export class TwinProcess {
     this.#process.stdin?.write(`${what} ${batch} ${windowMs}\n`);
     const line = await this.#lines.next();
     if (line.done === true) throw new Error('The C twin has ended.');
-    const [requests, elapsedNs] = line.value.split(' ').map(Number);
-    return { requests: requests ?? 0, elapsedMs: (elapsedNs ?? 0) / 1e6 };
+    const [requests = 0, elapsedNs = 0, processorNs = 0] = line.value.split(' ').map(Number);
+    this.processorMs = processorNs / 1e6;
+    return { requests, elapsedMs: elapsedNs / 1e6 };
   }
 
   async end(): Promise<void> {
