@@ -69,6 +69,13 @@ describe('the recording of Linux', { timeout: TEST_LIMIT_MS }, () => {
     expect(outcome.code).toBe(0);
   });
 
+  it('is answered as recorded over packed rings', async () => {
+    const outcome = await viommu(['replay', '--ring', 'packed', LINUX_RECORDING, '--json']);
+    expect(of(outcome, 'file')).toMatchObject([{ ring: 'packed', mismatches: 0 }]);
+    expect(summary(outcome)).toMatchObject({ requests: 56_645, accesses: 128_378, mismatches: 0 });
+    expect(outcome.code).toBe(0);
+  });
+
   it('can come from standard input, plain, and is told in words', async () => {
     const outcome = await viommu(['replay', '-'], { input: linux });
     expect(outcome.stdout).toContain('5 PROBE, 5 ATTACH, 33,035 MAP, 23,600 UNMAP');
@@ -92,6 +99,20 @@ describe('recordings', { timeout: TEST_LIMIT_MS }, () => {
       expect(of(outcome, 'file')[index]).toMatchObject({ ...expected, mismatches: 0 });
     }
     expect(outcome.code).toBe(0);
+  });
+
+  it('have queues of the format they had, unless another is asked for', async () => {
+    const text = readFileSync(stream('least'), 'utf8');
+    const packed = file('packed.stream', text.replace('F 1', 'F 5'));
+    const formats = async (...options: readonly string[]): Promise<unknown[]> => {
+      const outcome = await viommu(['replay', '--json', stream('least'), packed, ...options]);
+      expect(outcome.stderr).toBe('');
+      expect(outcome.code).toBe(0);
+      return of(outcome, 'file').map(({ ring }) => ring);
+    };
+    expect(await formats()).toEqual(['split', 'packed']);
+    expect(await formats('--ring', 'packed')).toEqual(['packed', 'packed']);
+    expect(await formats('--ring', 'split')).toEqual(['split', 'split']);
   });
 
   it('each have a device of their own, and are summed up', async () => {

@@ -81,6 +81,15 @@ describe('a guest program', { timeout: TEST_LIMIT_MS }, () => {
     expect(outcome.stderr).toContain('printed\n');
   });
 
+  it.each([
+    [[], false],
+    [['--ring', 'split'], false],
+    [['--ring', 'packed'], true],
+  ])('has queues of the format that is asked for: %j', async (options, packed) => {
+    const outcome = await viommu(['run', '--json', program('ring'), ...options]);
+    expect(events(outcome).at(-1)).toMatchObject({ event: 'summary', value: packed });
+  });
+
   it('is recorded in the lowest version that has what happened', async () => {
     const path = file('recorded.stream', '');
     await viommu(['run', program('recorded'), '--record', path]);

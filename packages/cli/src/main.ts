@@ -7,6 +7,7 @@ import { ExitCode, Failure, oneLine, usageFailure } from './failure.ts';
 import { withLimits } from './limits.ts';
 import { Output } from './output.ts';
 import { BATCH_MODES, type BatchMode } from './replay/walk.ts';
+import { RING_FORMATS, type RingFormat } from './ring-format.ts';
 
 interface CommonOptions {
   readonly json?: true;
@@ -59,6 +60,7 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
         parseBytes,
       ),
     )
+    .addOption(ringOption('the format of the queues; split if not given'))
     .action((programFile: string | undefined, options: CommonOptions & RunFlags) =>
       execute(options, async (output, signal) => {
         const { run } = await import('./run.ts');
@@ -74,7 +76,8 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
         .choices(BATCH_MODES)
         .default('lazy'),
     )
-    .action((files: string[], options: CommonOptions & { batch: BatchMode }) =>
+    .addOption(ringOption('the format of the queues; that of the recorded device if not given'))
+    .action((files: string[], options: CommonOptions & ReplayFlags) =>
       execute(options, async (output, signal) => {
         const { replay } = await import('./replay.ts');
         return replay(files, options, output, signal);
@@ -107,6 +110,12 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
 interface RunFlags {
   readonly record?: string;
   readonly memory?: number;
+  readonly ring?: RingFormat;
+}
+
+interface ReplayFlags {
+  readonly batch: BatchMode;
+  readonly ring?: RingFormat;
 }
 
 const EPILOGUE = `
@@ -173,6 +182,10 @@ function number(what: string, min: number, max: number): (text: string) => numbe
     if (value >= min && value <= max) return value;
     throw new InvalidArgumentError(`It must be ${what} from ${min} to ${max}.`);
   };
+}
+
+function ringOption(description: string): Option {
+  return new Option('--ring <format>', description).choices(RING_FORMATS);
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1 << 10, M: 1 << 20, G: 1 << 30 };

@@ -13,9 +13,12 @@ import {
 import { rowText } from './replay/row-text.ts';
 import { ReplaySession, type ReplayResult } from './replay/session.ts';
 import type { BatchMode } from './replay/walk.ts';
+import type { RingFormat } from './ring-format.ts';
 
 export interface ReplayOptions {
   readonly batch: BatchMode;
+  /** The format of the queues; that of the recorded device if not given. */
+  readonly ring?: RingFormat | undefined;
 }
 
 /** Mismatches of one recording that people are shown. */
@@ -36,7 +39,7 @@ export async function replay(
   for (const file of files) recordings.push(await read(file, output, signal));
   const total = new Total();
   for (const recording of recordings) {
-    const result = await perform(recording, options.batch, output, signal);
+    const result = await perform(recording, options, output, signal);
     report(recording, result, output);
     total.add(recording, result);
   }
@@ -57,11 +60,11 @@ async function read(file: string, output: Output, signal: AbortSignal): Promise<
 
 async function perform(
   recording: Recording,
-  batch: BatchMode,
+  { batch, ring }: ReplayOptions,
   output: Output,
   signal: AbortSignal,
 ): Promise<ReplayResult> {
-  const session = new ReplaySession(recording, batch);
+  const session = new ReplaySession(recording, batch, ring);
   for (const remark of session.remarks)
     output.note(`viommu: ${printable(recording.name)}: ${remark}`);
   const progress = new Progress(

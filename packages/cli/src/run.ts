@@ -23,6 +23,7 @@ import {
 } from './output.ts';
 import { Progress } from './progress.ts';
 import { stepText } from './run/demonstration-text.ts';
+import type { RingFormat } from './ring-format.ts';
 import { RecordingFile } from './run/recording-file.ts';
 
 export interface RunOptions {
@@ -32,6 +33,8 @@ export interface RunOptions {
   readonly record?: string | undefined;
   /** Guest memory in bytes. */
   readonly memory?: number | undefined;
+  /** The format of the queues; split if not given. */
+  readonly ring?: RingFormat | undefined;
 }
 
 /** Runs a guest program to its end; the result is the exit code. */
@@ -96,13 +99,14 @@ type Surroundings = Pick<NodeMachineOptions, 'onEvent' | 'onOutput' | 'signal'>;
 
 /** The demonstration's machine; for other programs with a driver that is brought up before they begin. */
 function createRunMachine(
-  { program, record, memory }: RunOptions,
+  { program, record, memory, ring }: RunOptions,
   surroundings: Surroundings,
 ): Machine {
-  const { driver, ...machine } = demonstrationMachine;
+  const { driver, device, ...machine } = demonstrationMachine;
   try {
     return createMachine({
       ...machine,
+      device: { ...device, features: { ...device?.features, packed: ring === 'packed' } },
       program: program ?? DEMONSTRATION,
       driver: program === undefined ? driver : 'automatic',
       record: record !== undefined,

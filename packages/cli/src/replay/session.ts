@@ -1,6 +1,6 @@
 /** One recording replayed: a machine made after the recorded device, and what both of its sides found out. */
 
-import { IommuError, IommuFeature, VirtioFeature, hasFeature } from '@viommu/common';
+import { IommuError, IommuFeature, VirtioFeature, featureMask, hasFeature } from '@viommu/common';
 import { IommuDevice, MAPPINGS_MAX, type FeatureOffer } from '@viommu/device';
 import type { MachineOptions } from '@viommu/machine';
 import { createMachine } from '@viommu/machine/node';
@@ -11,6 +11,7 @@ import type { ReplayArguments } from './guest.ts';
 import { HOST_NAME } from './host-register.ts';
 import type { ReplayHostData } from './host.ts';
 import type { Recording } from './recording.ts';
+import type { RingFormat } from '../ring-format.ts';
 import type { BatchMode } from './walk.ts';
 
 /** What came of a replay. */
@@ -18,6 +19,8 @@ export interface ReplayResult {
   /** Requests with an answer. */
   readonly requests: number;
   readonly accesses: number;
+  /** The format of the queues. */
+  readonly ring: RingFormat;
   /** Rows of the recording whose answer was another one. */
   readonly mismatches: number;
   /** The first of them, in the order of the recording. */
@@ -45,15 +48,20 @@ export class ReplaySession {
   readonly remarks: readonly string[];
   readonly #recording: Recording;
   readonly #batch: BatchMode;
+  readonly #ring: RingFormat;
   readonly #device: DeviceOptions;
   readonly #guest: Findings = new Findings();
   readonly #host: Findings = new Findings();
 
-  constructor(recording: Recording, batch: BatchMode) {
+  /** `ring` is the format of the queues, if it is not to be that of the recorded device. */
+  constructor(recording: Recording, batch: BatchMode, ring?: RingFormat) {
     this.#recording = recording;
     this.#batch = batch;
-    this.#device = deviceOptions(recording);
-    const left = withoutLegacy(recording.features) & ~this.#offeredFeatures();
+    const recorded = hasFeature(recording.features, VirtioFeature.RING_PACKED);
+    this.#ring = ring ?? (recorded ? 'packed' : 'split');
+    this.#device = deviceOptions(recording, this.#ring);
+    const chosen = featureMask(VirtioFeature.RING_PACKED);
+    const left = withoutLegacy(recording.features) & ~(this.#offeredFeatures() | chosen);
     const names = featureNames(left).join(', ');
     this.remarks = left === 0n ? [] : [`our device does not have these features: ${names}`];
   }
@@ -112,6 +120,7 @@ export class ReplaySession {
     const result = {
       requests: guest.get(Counter.REQUESTS),
       accesses: host.get(Counter.ACCESSES),
+      ring: this.#ring,
       mismatches: guest.get(Counter.MISMATCHES) + host.get(Counter.MISMATCHES),
       found: [...guest.mismatches(), ...host.mismatches()].toSorted((a, b) => a.row - b.row),
       notifications: guest.get(Counter.NOTIFICATIONS),
@@ -136,8 +145,8 @@ export class ReplaySession {
   }
 }
 
-/** The device that the recording was made with, as far as ours can be like it. */
-function deviceOptions(recording: Recording): DeviceOptions {
+/** The device that the recording was made with, as far as ours can be like it, with queues of the given format. */
+function deviceOptions(recording: Recording, ring: RingFormat): DeviceOptions {
   const { config, endpoints, features } = recording;
   const has = (bit: number): boolean => hasFeature(features, bit);
   const bypassConfig = has(IommuFeature.BYPASS_CONFIG);
@@ -152,7 +161,7 @@ function deviceOptions(recording: Recording): DeviceOptions {
     indirect: has(VirtioFeature.INDIRECT_DESC),
     eventIndex: has(VirtioFeature.EVENT_IDX),
     inOrder: has(VirtioFeature.IN_ORDER),
-    packed: has(VirtioFeature.RING_PACKED),
+    packed: ring === 'packed',
     ringReset: has(VirtioFeature.RING_RESET),
     notificationData: has(VirtioFeature.NOTIFICATION_DATA),
   };
