@@ -255,9 +255,10 @@ export class IommuDriver implements Instance {
       requests.giveUp('its request queue could not be reset');
       throw error;
     }
-    for (const piece of [old.piece, ...requests.resume(next.queue, slots)])
-      this.#dma.giveBack(piece);
     this.#requestRing = next;
+    const unused = requests.resume(next.queue, slots);
+    if (unused !== undefined) this.#dma.giveBack(unused);
+    this.#dma.giveBack(old.piece);
   }
 
   /**

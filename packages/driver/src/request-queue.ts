@@ -237,7 +237,7 @@ export class RequestQueue {
    *
    * @param slots - as many as the ring has room for, if they are not as many as before; only without {@link unsent}.
    */
-  resume(queue: DriverQueue, slots: RequestSlots = this.#slots): readonly DmaPiece[] {
+  resume(queue: DriverQueue, slots: RequestSlots = this.#slots): DmaPiece | undefined {
     const before = this.#slots;
     if (slots !== before) {
       assert(this.inFlight === 0, 'requests that are left stay in their slots');
@@ -249,7 +249,7 @@ export class RequestQueue {
     queue.suppressNotification();
     for (const slot of this.#unsent.subarray(0, this.#unsentCount)) this.#enter(slot);
     this.#sleepers.end();
-    return slots === before ? [] : before.pieces;
+    return slots === before ? undefined : before.piece;
   }
 
   async #sendAsync(bytes: Uint8Array): Promise<Reply | ErrorCode> {

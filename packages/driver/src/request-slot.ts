@@ -43,11 +43,10 @@ export class RequestSlots {
   readonly probe: number;
   /** False while a PROBE is in flight. */
   probeFree = true;
-  /** The memory they lie in. */
-  readonly pieces: readonly DmaPiece[];
+  /** The memory they lie in: the ordinary ones, and behind them that of PROBE. */
+  readonly piece: DmaPiece;
   readonly #memory: GuestMemory;
   readonly #probeSize: number;
-  readonly #requests: DmaPiece;
   readonly #probeRequest: DmaPiece;
   readonly #properties: DmaPiece;
   /** By slot: the chain of a MAP, of an UNMAP, of a request of any other length. */
@@ -65,13 +64,10 @@ export class RequestSlots {
     this.probe = count;
     this.#memory = dma.memory;
     this.#probeSize = probeSize;
-    this.#requests = dma.take(Math.max(1, count) * STRIDE, CACHE_LINE);
-    this.#probeRequest = dma.take(ProbeRequest.size + probeSize + TAIL_BYTES, CACHE_LINE);
-    this.pieces = [this.#requests, this.#probeRequest];
-    this.#properties = {
-      address: guestPhysical(this.#probeRequest.address + BigInt(ProbeRequest.size)),
-      position: this.#probeRequest.position + ProbeRequest.size,
-    };
+    const bytes = Math.ceil((count * STRIDE) / CACHE_LINE) * CACHE_LINE;
+    this.piece = dma.take(bytes + ProbeRequest.size + probeSize + TAIL_BYTES, CACHE_LINE);
+    this.#probeRequest = behind(this.piece, bytes);
+    this.#properties = behind(this.#probeRequest, ProbeRequest.size);
     const lists = (readableBytes: number): BufferList[] =>
       Array.from({ length: count }, (_, slot) => this.#describe(slot, readableBytes));
     this.#mapLists = lists(MapRequest.size);
@@ -185,15 +181,13 @@ export class RequestSlots {
   }
 
   #position(slot: number): number {
-    return slot === this.probe
-      ? this.#probeRequest.position
-      : this.#requests.position + slot * STRIDE;
+    return slot === this.probe ? this.#probeRequest.position : this.piece.position + slot * STRIDE;
   }
 
   #tail(slot: number): number {
     return slot === this.probe
       ? this.#properties.position + this.#probeSize
-      : this.#requests.position + slot * STRIDE + READABLE_MAX;
+      : this.piece.position + slot * STRIDE + READABLE_MAX;
   }
 
   #describe(slot: number, readableBytes: number): BufferList {
@@ -208,8 +202,12 @@ export class RequestSlots {
       list.addWritable(this.#properties.address, this.writableBytes(slot));
       return;
     }
-    const start = this.#requests.address + BigInt(slot * STRIDE);
+    const start = this.piece.address + BigInt(slot * STRIDE);
     list.clear().addReadable(guestPhysical(start), readableBytes);
     list.addWritable(guestPhysical(start + BigInt(READABLE_MAX)), TAIL_BYTES);
   }
+}
+
+function behind({ address, position }: DmaPiece, bytes: number): DmaPiece {
+  return { address: guestPhysical(address + BigInt(bytes)), position: position + bytes };
 }

@@ -6,6 +6,7 @@
 import {
   ADDRESS_MAX,
   DeviceStatus,
+  type ErrorCode,
   FaultRecord,
   IOMMU_DEVICE_ID,
   IommuConfig,
@@ -90,6 +91,10 @@ export class ScriptedDevice implements DriverTransport {
   script: Script = () => undefined;
   /** False: it takes nothing. */
   alive = true;
+  /** What the reset of a queue fails with. */
+  resetFailure: ErrorCode | undefined = undefined;
+  /** A queue with this number is not enabled. */
+  refusedQueue: number | undefined = undefined;
   readonly model: ModelIommu = new ModelIommu();
   /** What the driver did, in order. */
   readonly calls: string[] = [];
@@ -205,6 +210,7 @@ export class ScriptedDevice implements DriverTransport {
 
   enableQueue(index: number, layout: QueueLayout): void {
     this.calls.push(`enable ${index}`);
+    if (index === this.refusedQueue) throw new IommuError('EIO', 'The device refuses the layout.');
     this.layouts[index] = layout;
     this.#queues[index] = new SplitDeviceQueue({
       memory: this.#memory,
@@ -216,8 +222,12 @@ export class ScriptedDevice implements DriverTransport {
     });
   }
 
-  resetQueue(): void {
-    throw new IommuError('ENOSYS', 'This device does not.');
+  resetQueue(index: number): void {
+    this.calls.push(`reset ${index}`);
+    if (this.resetFailure !== undefined)
+      throw new IommuError(this.resetFailure, 'The device does not.');
+    this.#queues[index] = undefined;
+    if (index === IommuQueue.REQUEST) this.#held = [];
   }
 
   driverOk(): void {
