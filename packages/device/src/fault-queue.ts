@@ -24,6 +24,8 @@ const { offset } = FaultRecord;
 export class FaultQueue implements FaultSink {
   /** Records that found no buffer, since the device was made. */
   dropped = 0;
+  /** True if the observer was told of one since the last reset. */
+  dropSeen = false;
 
   readonly #observer: IommuObserver | undefined;
   readonly #record: Uint8Array = new Uint8Array(FaultRecord.size);
@@ -32,7 +34,6 @@ export class FaultQueue implements FaultSink {
   #chain: Chain | undefined = undefined;
   #port: DevicePort | undefined = undefined;
   #broken: ((reason: string) => void) | undefined = undefined;
-  #dropSeen = false;
 
   constructor(observer: IommuObserver | undefined) {
     this.#observer = observer;
@@ -58,7 +59,7 @@ export class FaultQueue implements FaultSink {
 
   /** After a reset the next drop is told to the observer again. */
   reset(): void {
-    this.#dropSeen = false;
+    this.dropSeen = false;
   }
 
   /** One record for each refused access (8.11). */
@@ -80,8 +81,8 @@ export class FaultQueue implements FaultSink {
     view.setUint32(offset.address + 4, highWord(page), true);
     if (this.#deliver()) return;
     this.dropped += 1;
-    if (this.#dropSeen) return;
-    this.#dropSeen = true;
+    if (this.dropSeen) return;
+    this.dropSeen = true;
     this.#observer?.droppedFault?.();
   }
 

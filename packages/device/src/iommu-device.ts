@@ -8,6 +8,9 @@
 import {
   FULL_RANGE,
   IOMMU_DEVICE_ID,
+  ImageReader,
+  type ImageType,
+  ImageWriter,
   IommuConfig,
   IommuError,
   IommuFeature,
@@ -17,7 +20,11 @@ import {
   RequestTail,
   RequestType,
   Status,
+  type Struct,
+  VirtioFeature,
+  checkSaved,
   hasFeature,
+  struct,
 } from '@viommu/common';
 import { Chain, type DeviceQueue, Popped } from '@viommu/ring';
 import type { VirtioDevice, VirtioSession } from '@viommu/transport';
@@ -38,6 +45,16 @@ export interface IommuDeviceOptions extends Omit<IommuOptions, 'bypassControl'> 
    */
   readonly batchUsed?: boolean;
 }
+
+const IMAGE: ImageType = { kind: 2, version: 1 };
+const stateFields = {
+  offeredFeatures: 'le64',
+  features: 'le64',
+  droppedFaults: 'le64',
+  dropSeen: 'le32',
+} as const;
+/** What comes before the state of the IOMMU itself. */
+const DeviceState: Struct<typeof stateFields> = struct('viommu_iommu_device', 28, stateFields);
 
 const QUEUE_SIZE_DEFAULT = 256;
 /** Requests between two publications: a long burst is seen in parts, and other devices of the host get their turn. */
@@ -131,6 +148,49 @@ export class IommuDevice implements VirtioDevice {
 
   systemReset(): void {
     this.iommu.systemReset();
+    this.#showBypass();
+  }
+
+  /** Everything but the queues, as an image that {@link restore} takes. The same state always gives the same bytes. */
+  save(): Uint8Array<ArrayBuffer> {
+    const image = new ImageWriter(IMAGE).add(DeviceState, {
+      offeredFeatures: this.offeredFeatures,
+      features: this.iommu.features,
+      droppedFaults: BigInt(this.#faults.dropped),
+      dropSeen: this.#faults.dropSeen ? 1 : 0,
+    });
+    this.iommu.save(image);
+    return image.finish();
+  }
+
+  /**
+   * Takes over what {@link save} returned, all of it or nothing; `features` are those that a transport remembers, if there
+   * is one. The device has no queues then, until it is started. Options, limits excepted, and endpoints have to be those
+   * of the device that was saved: what the platform chose is no matter of an image.
+   *
+   * @throws {IommuError} `EINVAL` for an image that is not whole, or of no state of this device.
+   */
+  restore(image: Uint8Array, features?: bigint): void {
+    const from = new ImageReader(image, IMAGE);
+    const state = from.read(DeviceState);
+    const offered = this.offeredFeatures;
+    checkSaved(state.offeredFeatures === offered, 'it is of a device that offers other features');
+    const negotiated = state.features;
+    checkSaved(
+      (features ?? negotiated) === negotiated &&
+        (negotiated & ~offered) === 0n &&
+        (negotiated === 0n || hasFeature(negotiated, VirtioFeature.VERSION_1)),
+      'its features were not negotiated',
+    );
+    const dropped = Number(state.droppedFaults);
+    checkSaved(
+      Number.isSafeInteger(dropped) && state.dropSeen <= Math.min(dropped, 1),
+      'it counts faults that cannot be',
+    );
+    this.iommu.restore(negotiated, from);
+    this.#disconnect();
+    this.#faults.dropped = dropped;
+    this.#faults.dropSeen = state.dropSeen === 1;
     this.#showBypass();
   }
 

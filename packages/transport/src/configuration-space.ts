@@ -39,6 +39,18 @@ export class ConfigurationSpace {
     this.show();
   }
 
+  /** Changes with every change that the driver did not make. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Shows the bytes of a device that was restored, under the generation that the driver knows. */
+  restore(generation: number): void {
+    this.show();
+    this.#generation = generation;
+    this.#window.store(MmioRegister.ConfigGeneration, generation);
+  }
+
   /** Shows the bytes after the driver's own write of a single field, which no reader can see in parts. */
   show(): void {
     const { config } = this.#device;

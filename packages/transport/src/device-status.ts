@@ -26,3 +26,17 @@ export function statusAfterWrite(status: number, written: number): number {
   if ((status & FEATURES_OK) !== 0) next |= written & DRIVER_OK;
   return next;
 }
+
+/** Which bit stands only beside which other. */
+const AFTER = [
+  [DRIVER, ACKNOWLEDGE],
+  [FEATURES_OK, DRIVER],
+  [DRIVER_OK, FEATURES_OK],
+  [DEVICE_NEEDS_RESET, FEATURES_OK],
+] as const;
+
+/** True if a device can come to have this status. */
+export function isPossibleStatus(status: number): boolean {
+  if ((status & ~(DRIVER_BITS | DEVICE_NEEDS_RESET)) !== 0) return false;
+  return AFTER.every(([bit, before]) => (status & bit) === 0 || (status & before) !== 0);
+}

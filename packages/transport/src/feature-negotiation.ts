@@ -47,12 +47,31 @@ export class FeatureNegotiation {
     else if (value !== 0) this.#foreign = true;
   }
 
-  /** The bits the driver wants, or `undefined` if that is no valid choice: a bit not offered, or no VERSION_1. */
-  choice(): bigint | undefined {
+  /** The bits the driver has written so far, of those that a word can hold which offers some. */
+  get written(): bigint {
     const [low = 0, high = 0] = this.#words;
-    const chosen = (BigInt(high) << 32n) | BigInt(low);
-    if (this.#foreign || (chosen & ~this.offered) !== 0n) return undefined;
-    return (chosen & featureMask(VirtioFeature.VERSION_1)) === 0n ? undefined : chosen;
+    return (BigInt(high) << 32n) | BigInt(low);
+  }
+
+  /** True if the driver set a bit in a word that offers none. */
+  get foreign(): boolean {
+    return this.#foreign;
+  }
+
+  /** The bits the driver wants, or `undefined` if that is no valid choice. */
+  choice(): bigint | undefined {
+    return !this.#foreign && this.isChoice(this.written) ? this.written : undefined;
+  }
+
+  /** True for a set with VERSION_1 and without a bit that is not offered. */
+  isChoice(features: bigint): boolean {
+    return (features & ~this.offered) === 0n && hasFeature(features, VirtioFeature.VERSION_1);
+  }
+
+  /** As if the driver had written this. */
+  restore(written: bigint, foreign: boolean): void {
+    this.#words.set([wordOf(written, 0), wordOf(written, 1)]);
+    this.#foreign = foreign;
   }
 
   /** Forgets what the driver wrote. */

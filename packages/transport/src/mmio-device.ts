@@ -8,6 +8,8 @@
 
 import {
   DeviceStatus,
+  ImageReader,
+  ImageWriter,
   InterruptBit,
   IommuError,
   MMIO_MAGIC,
@@ -22,6 +24,15 @@ import { ConfigurationSpace } from './configuration-space.ts';
 import { statusAfterWrite } from './device-status.ts';
 import { FeatureNegotiation } from './feature-negotiation.ts';
 import { MmioQueue, QueueArea } from './mmio-queue.ts';
+import {
+  MMIO_IMAGE,
+  MmioQueueState,
+  type MmioRegisters,
+  MmioState,
+  initialRegisters,
+  isLive,
+  readMmioState,
+} from './mmio-state.ts';
 import type { RegisterDevice } from './register-device.ts';
 import type { RegisterWindow } from './register-window.ts';
 import type { DevicePort, VirtioDevice } from './virtio-device.ts';
@@ -53,19 +64,11 @@ export class MmioDevice implements RegisterDevice {
   readonly #port: DevicePort;
   readonly #negotiation: FeatureNegotiation;
   readonly #config: ConfigurationSpace;
-  readonly #queues: readonly MmioQueue[];
+  #queues: readonly MmioQueue[];
 
-  #status = 0;
-  #interruptStatus = 0;
-  #deviceFeaturesSelector = 0;
-  #driverFeaturesSelector = 0;
-  #queueSelector = 0;
-  /** The negotiated features, from FEATURES_OK on. */
-  #features = 0n;
+  #registers: MmioRegisters = initialRegisters();
   /** True while the device may touch its queues: from DRIVER_OK on, unless it failed or needs a reset. */
   #live = false;
-  /** True if the configuration changed during initialisation, of which the driver hears at DRIVER_OK. */
-  #configPending = false;
   #fault: string | undefined = undefined;
 
   /** @throws {IommuError} `EINVAL` for a device that cannot be shown over virtio-mmio. */
@@ -81,10 +84,7 @@ export class MmioDevice implements RegisterDevice {
     this.#device = device;
     this.#negotiation = new FeatureNegotiation(device.offeredFeatures);
     this.#config = new ConfigurationSpace(window, device);
-    const batched = new Set(device.batchedQueues);
-    this.#queues = device.queueSizesMax.map(
-      (size, index) => new MmioQueue(size, batched.has(index)),
-    );
+    this.#queues = queuesOf(device);
     this.#port = {
       interrupt: () => {
         if (this.#live) this.#interrupt(InterruptBit.USED_BUFFER);
@@ -135,7 +135,7 @@ export class MmioDevice implements RegisterDevice {
   configChanged(): void {
     this.#config.update();
     if (this.#live) this.#interrupt(InterruptBit.CONFIG_CHANGE);
-    else if (this.#status !== 0) this.#configPending = true;
+    else if (this.#registers.status !== 0) this.#registers.configPending = 1;
   }
 
   /** What a reset of the whole machine does: a device reset, and first values for what survives one. */
@@ -153,20 +153,20 @@ export class MmioDevice implements RegisterDevice {
   }
 
   #writeControl(offset: number, value: number): void {
-    const queue = this.#queues[this.#queueSelector];
+    const queue = this.#queues[this.#registers.queueSelector];
     switch (offset) {
       case MmioRegister.DeviceFeaturesSel:
-        this.#deviceFeaturesSelector = value;
+        this.#registers.deviceFeaturesSelector = value;
         return this.#showFeatures();
       case MmioRegister.DriverFeaturesSel:
-        this.#driverFeaturesSelector = value;
+        this.#registers.driverFeaturesSelector = value;
         return;
       case MmioRegister.DriverFeatures:
         // After FEATURES_OK this has no effect: the choice was made when that bit was set.
-        this.#negotiation.writeDriverWord(this.#driverFeaturesSelector, value);
+        this.#negotiation.writeDriverWord(this.#registers.driverFeaturesSelector, value);
         return;
       case MmioRegister.QueueSel:
-        this.#queueSelector = value;
+        this.#registers.queueSelector = value;
         return this.#showQueue();
       case MmioRegister.QueueSize:
         return queue?.setSize(value);
@@ -199,32 +199,85 @@ export class MmioDevice implements RegisterDevice {
 
   #writeStatus(value: number): void {
     if (value === 0) return this.#reset();
-    const before = this.#status;
+    const before = this.#registers.status;
     let next = statusAfterWrite(before, value);
     const added = next & ~before;
     if ((added & FEATURES_OK) !== 0) {
       const choice = this.#negotiation.choice();
-      if (choice !== undefined && this.#device.acceptFeatures(choice)) this.#features = choice;
+      if (choice !== undefined && this.#device.acceptFeatures(choice))
+        this.#registers.features = choice;
       else next &= ~FEATURES_OK;
       // How large a queue can be depends on its format.
       this.#showQueue();
     }
-    this.#status = next;
+    this.#registers.status = next;
     if ((added & FAILED) !== 0) this.#halt();
     if ((added & DRIVER_OK) !== 0) this.#start();
-    this.#window.store(MmioRegister.Status, this.#status);
+    this.#window.store(MmioRegister.Status, this.#registers.status);
   }
 
-  #start(): void {
+  /**
+   * Everything that the device knows, the part behind the registers included, as an image. Guest memory is the
+   * caller's to save.
+   *
+   * @throws {IommuError} `EBUSY` while the device holds a chain, `ENOSYS` if it is of a kind that cannot be saved.
+   */
+  save(): Uint8Array<ArrayBuffer> {
+    if (this.#device.save === undefined) throw new IommuError('ENOSYS', CANNOT);
+    const image = new ImageWriter(MMIO_IMAGE).add(MmioState, {
+      ...this.#registers,
+      deviceId: this.#device.deviceId,
+      queues: this.#queues.length,
+      configGeneration: this.#config.generation,
+      driverFeatures: this.#negotiation.written,
+      foreignFeatures: this.#negotiation.foreign ? 1 : 0,
+    });
+    for (const queue of this.#queues) image.add(MmioQueueState, queue.save());
+    return image.addBytes(this.#device.save()).finish();
+  }
+
+  /**
+   * Takes over what {@link save} returned and goes on from there, with guest memory as it was. Everything is checked
+   * before anything changes.
+   *
+   * @throws {IommuError} `EINVAL` for an image that is not whole, or of no state of this device; `ENOSYS` as `save`.
+   */
+  restore(image: Uint8Array): void {
+    const device = this.#device;
+    if (device.restore === undefined) throw new IommuError('ENOSYS', CANNOT);
+    const from = new ImageReader(image, MMIO_IMAGE);
+    const queues = queuesOf(device);
+    const state = readMmioState(from, device.deviceId, this.#negotiation, queues, this.#memory);
+    device.restore(from.rest(), state.features);
+    // The image is good, and from here on nothing fails.
+    this.#live = false;
+    this.#queues = queues;
+    this.#registers = state;
+    const needsReset = (state.status & DEVICE_NEEDS_RESET) !== 0;
+    this.#fault = needsReset ? 'The device needed a reset before it was saved.' : undefined;
+    this.#negotiation.restore(state.driverFeatures, state.foreignFeatures === 1);
+    this.#config.restore(state.configGeneration);
+    if (isLive(state.status)) this.#run();
+    this.#showAll();
+    // The interrupt is a level, and whoever waits for it may wait on another bell now.
+    if (this.#registers.interruptStatus !== 0) this.#interruptBell.ring();
+  }
+
+  #run(): void {
     this.#live = true;
     this.#device.start({
-      features: this.#features,
+      features: this.#registers.features,
       memory: this.#memory,
       queues: this.#queues.map(({ queue }) => queue),
       port: this.#port,
     });
-    if (this.#configPending && this.#live) this.#interrupt(InterruptBit.CONFIG_CHANGE);
-    this.#configPending = false;
+  }
+
+  #start(): void {
+    this.#run();
+    if (this.#registers.configPending === 1 && this.#live)
+      this.#interrupt(InterruptBit.CONFIG_CHANGE);
+    this.#registers.configPending = 0;
   }
 
   #reset(): void {
@@ -232,13 +285,7 @@ export class MmioDevice implements RegisterDevice {
     this.#device.reset();
     this.#negotiation.reset();
     for (const queue of this.#queues) queue.reset();
-    this.#status = 0;
-    this.#interruptStatus = 0;
-    this.#deviceFeaturesSelector = 0;
-    this.#driverFeaturesSelector = 0;
-    this.#queueSelector = 0;
-    this.#features = 0n;
-    this.#configPending = false;
+    this.#registers = initialRegisters();
     this.#fault = undefined;
     this.#config.update();
     this.#showAll();
@@ -253,8 +300,8 @@ export class MmioDevice implements RegisterDevice {
 
   #startQueue(queue: MmioQueue): void {
     const settling = FEATURES_OK | FAILED | DEVICE_NEEDS_RESET;
-    const features = queueFeatures(this.#features);
-    if ((this.#status & settling) !== FEATURES_OK || !queue.sizeValid(features)) return;
+    const features = queueFeatures(this.#registers.features);
+    if ((this.#registers.status & settling) !== FEATURES_OK || !queue.sizeValid(features)) return;
     let started: DeviceQueue;
     try {
       started = queue.enable(this.#memory, features);
@@ -264,18 +311,18 @@ export class MmioDevice implements RegisterDevice {
       this.#needReset(error.message);
       return;
     }
-    if (this.#live) this.#device.queueStarted(this.#queueSelector, started);
+    if (this.#live) this.#device.queueStarted(this.#registers.queueSelector, started);
   }
 
   #stopQueue(queue: MmioQueue): void {
     if (queue.queue === undefined) return;
-    if (this.#live) this.#device.queueStopped(this.#queueSelector);
+    if (this.#live) this.#device.queueStopped(this.#registers.queueSelector);
     queue.disable();
   }
 
   #writeQueueReset(queue: MmioQueue | undefined, value: number): void {
     if (queue === undefined || value !== 1) return;
-    if (!hasFeature(this.#features, VirtioFeature.RING_RESET)) return;
+    if (!hasFeature(this.#registers.features, VirtioFeature.RING_RESET)) return;
     // Complete when this returns, so that QueueReset never reads 1.
     this.#stopQueue(queue);
     queue.reset();
@@ -294,42 +341,49 @@ export class MmioDevice implements RegisterDevice {
   #needReset(reason: string): void {
     this.#fault = reason;
     this.#live = false;
-    this.#status |= DEVICE_NEEDS_RESET;
-    this.#window.store(MmioRegister.Status, this.#status);
-    if ((this.#status & DRIVER_OK) !== 0) this.#interrupt(InterruptBit.CONFIG_CHANGE);
+    this.#registers.status |= DEVICE_NEEDS_RESET;
+    this.#window.store(MmioRegister.Status, this.#registers.status);
+    if ((this.#registers.status & DRIVER_OK) !== 0) this.#interrupt(InterruptBit.CONFIG_CHANGE);
   }
 
   #interrupt(bit: number): void {
-    this.#interruptStatus |= bit;
+    this.#registers.interruptStatus |= bit;
     // Before the bell: who wakes by it sees the bit.
-    this.#window.store(MmioRegister.InterruptStatus, this.#interruptStatus);
+    this.#window.store(MmioRegister.InterruptStatus, this.#registers.interruptStatus);
     this.#interruptBell.ring();
   }
 
   #acknowledge(bits: number): void {
-    this.#interruptStatus &= ~bits;
-    this.#window.store(MmioRegister.InterruptStatus, this.#interruptStatus);
+    this.#registers.interruptStatus &= ~bits;
+    this.#window.store(MmioRegister.InterruptStatus, this.#registers.interruptStatus);
     // The interrupt is a level: it stands until the last bit is acknowledged.
-    if (this.#interruptStatus !== 0) this.#interruptBell.ring();
+    if (this.#registers.interruptStatus !== 0) this.#interruptBell.ring();
   }
 
   #showAll(): void {
     this.#showFeatures();
     this.#showQueue();
-    this.#window.store(MmioRegister.InterruptStatus, this.#interruptStatus);
+    this.#window.store(MmioRegister.InterruptStatus, this.#registers.interruptStatus);
     // Last: who sees status 0 sees everything else reset.
-    this.#window.store(MmioRegister.Status, this.#status);
+    this.#window.store(MmioRegister.Status, this.#registers.status);
   }
 
   #showFeatures(): void {
-    const word = this.#negotiation.deviceWord(this.#deviceFeaturesSelector);
+    const word = this.#negotiation.deviceWord(this.#registers.deviceFeaturesSelector);
     this.#window.store(MmioRegister.DeviceFeatures, word);
   }
 
   #showQueue(): void {
-    const queue = this.#queues[this.#queueSelector];
-    const sizeMax = queue?.sizeMax(queueFeatures(this.#features)) ?? 0;
+    const queue = this.#queues[this.#registers.queueSelector];
+    const sizeMax = queue?.sizeMax(queueFeatures(this.#registers.features)) ?? 0;
     this.#window.store(MmioRegister.QueueSizeMax, sizeMax);
     this.#window.store(MmioRegister.QueueReady, queue?.queue === undefined ? 0 : 1);
   }
+}
+
+const CANNOT = 'A device of this kind cannot be saved.';
+
+function queuesOf({ queueSizesMax, batchedQueues }: VirtioDevice): readonly MmioQueue[] {
+  const batched = new Set(batchedQueues);
+  return queueSizesMax.map((size, index) => new MmioQueue(size, batched.has(index)));
 }

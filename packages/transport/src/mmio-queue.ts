@@ -1,12 +1,15 @@
 /** The registers of one queue: section "MMIO Device Register Layout". */
 
-import { type GuestPhysical, guestPhysical } from '@viommu/common';
+import { type GuestPhysical, IommuError, checkSaved, guestPhysical } from '@viommu/common';
 import {
   type DeviceQueue,
+  type DeviceQueueState,
   type GuestMemory,
+  QUEUE_STATE_VERSION,
   type QueueFeatures,
   createDeviceQueue,
 } from '@viommu/ring';
+import type { MmioQueueState } from './mmio-state.ts';
 
 /** The halves of the three addresses, in the order of their registers. */
 export const QueueArea = {
@@ -56,11 +59,11 @@ export class MmioQueue {
   }
 
   /**
-   * Makes the queue ready, with its positions at the start.
+   * Makes the queue ready, with its positions at the start or where `state` has them.
    *
-   * @throws {IommuError} `EINVAL` or `EFAULT` for areas that are not aligned or outside memory.
+   * @throws {IommuError} `EINVAL` or `EFAULT` for areas that are not aligned or outside memory, or a wrong state.
    */
-  enable(memory: GuestMemory, features: QueueFeatures): DeviceQueue {
+  enable(memory: GuestMemory, features: QueueFeatures, state?: DeviceQueueState): DeviceQueue {
     this.queue = createDeviceQueue({
       memory,
       layout: {
@@ -71,6 +74,7 @@ export class MmioQueue {
       },
       features,
       batchUsed: this.#batchUsed,
+      ...(state !== undefined && { state }),
     });
     return this.queue;
   }
@@ -87,8 +91,48 @@ export class MmioQueue {
     this.#areas.fill(0);
   }
 
+  /** @throws {IommuError} `EBUSY` while a chain is in the device's hands. */
+  save(): MmioQueueState {
+    const state = this.queue?.save();
+    return {
+      size: this.#size,
+      ready: state === undefined ? 0 : 1,
+      broken: state?.broken === true ? 1 : 0,
+      position: state?.position ?? 0,
+      descriptorArea: this.#address(QueueArea.DESCRIPTOR_LOW),
+      driverArea: this.#address(QueueArea.DRIVER_LOW),
+      deviceArea: this.#address(QueueArea.DEVICE_LOW),
+    };
+  }
+
+  /** Takes over a saved state. @throws {IommuError} `EINVAL` for one that no queue in this memory can be in. */
+  restore(
+    { size, ready, broken, position, ...areas }: MmioQueueState,
+    memory: GuestMemory,
+    features: Required<QueueFeatures>,
+  ): void {
+    this.#size = size;
+    const addresses = [areas.descriptorArea, areas.driverArea, areas.deviceArea];
+    this.#areas.set(addresses.flatMap((address) => wordsOf(address)));
+    checkSaved(ready <= 1 && broken <= ready, 'a queue has a flag that cannot be');
+    if (ready === 0) return checkSaved(position === 0, 'a queue has a position and is not ready');
+    checkSaved(this.sizeValid(features), 'a queue has a size that it cannot have');
+    const version = QUEUE_STATE_VERSION;
+    try {
+      this.enable(memory, features, { version, size, features, position, broken: broken === 1 });
+    } catch (cause) {
+      if (!(cause instanceof IommuError)) throw cause;
+      throw new IommuError('EINVAL', 'A saved state has a queue that cannot be.', { cause });
+    }
+  }
+
   #address(low: 0 | 2 | 4): GuestPhysical {
     const [lowHalf = 0, highHalf = 0] = this.#areas.subarray(low, low + 2);
     return guestPhysical((BigInt(highHalf) << 32n) | BigInt(lowHalf));
   }
+}
+
+/** The halves of an address, the low one first. */
+function wordsOf(address: bigint): readonly number[] {
+  return [Number(address & 0xffff_ffffn), Number(address >> 32n)];
 }

@@ -39,6 +39,15 @@ export interface VirtioDevice {
   reset(): void;
   /** System reset, after {@link reset}: what outlives a device reset returns to its first value. */
   systemReset?(): void;
+  /** What the device knows, as an image, besides its queues; absent in a device that cannot be saved. */
+  save?(): Uint8Array;
+  /**
+   * Takes over what {@link save} returned, all of it or nothing; `features` are those that the transport's own state
+   * has as negotiated, 0 if none are. The device is without queues then, until {@link start}.
+   *
+   * @throws {IommuError} `EINVAL` for an image that is not whole, or that no device with these options can be in.
+   */
+  restore?(image: Uint8Array, features: bigint): void;
   /** As in `RegisterDevice`, over its queues; called only between {@link start} and the next reset or fault. */
   serve(): boolean;
   arm(): boolean;

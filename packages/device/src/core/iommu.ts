@@ -11,6 +11,8 @@ import {
   type EndpointId,
   FaultReason,
   type GuestPhysical,
+  type ImageReader,
+  type ImageWriter,
   IommuError,
   type Iova,
   RequestType,
@@ -30,7 +32,15 @@ import type { Limits } from './limits.ts';
 import { map } from './map.ts';
 import type { DomainRange, IommuOptions } from './options.ts';
 import { probe } from './probe.ts';
-import { reportAttach, reportDetach, reportMap, reportProbe, reportUnmap } from './report.ts';
+import {
+  reportAttach,
+  reportDetach,
+  reportMap,
+  reportProbe,
+  reportRestored,
+  reportUnmap,
+} from './report.ts';
+import { readState, writeState } from './saved-state.ts';
 import { type FaultSink, IommuState } from './state.ts';
 import { translate } from './translate.ts';
 import { TranslateOutcome, Translation } from './translation.ts';
@@ -46,7 +56,7 @@ export interface Mapping {
 
 /** One IOMMU. Requests return a wire status and change everything or nothing. */
 export class Iommu {
-  readonly #state: IommuState;
+  #state: IommuState;
 
   /** @throws {IommuError} `EINVAL`, `EOVERFLOW` or `ENOSPC` for options that contradict each other or a bound. */
   constructor(options: IommuOptions = {}, faults?: FaultSink) {
@@ -269,6 +279,28 @@ export class Iommu {
     this.#state.reset();
     this.#state.bypass = this.#state.initialBypass;
     this.#state.observer?.reset?.('system');
+  }
+
+  /** Adds everything but the negotiated features to an image: domains, mappings, attachments, `bypass`. */
+  save(into: ImageWriter): void {
+    writeState(this.#state, into);
+  }
+
+  /**
+   * Takes over what {@link save} added last to an image, with `features` negotiated; all of it or nothing. Options and
+   * endpoints have to be those of the device that was saved; limits may differ, if the state fits them.
+   *
+   * @throws {IommuError} `EINVAL` for what no driver could bring this device into, or more bytes than that.
+   */
+  restore(features: bigint, from: ImageReader): void {
+    const before = this.#state;
+    this.#state = readState(before, features, from);
+    if (before.observer !== undefined) reportRestored(before.observer, this.#state, before);
+  }
+
+  /** What the driver negotiated, as told to {@link negotiate}; 0 after a reset. */
+  get features(): bigint {
+    return this.#state.features;
   }
 
   /** The `bypass` field. */

@@ -40,6 +40,9 @@ export interface IommuObserver {
   droppedFault?(): void;
   /** The driver wrote the `bypass` field. */
   bypassChanged?(bypass: boolean): void;
-  /** Attachments, domains and mappings are gone; after a system reset `bypass` has its first value, too. */
+  /**
+   * Attachments, domains and mappings are gone; after a system reset `bypass` has its first value, too. When a state is
+   * restored, a device reset is told, and then what changed in `bypass` and every attachment and mapping.
+   */
   reset?(kind: 'device' | 'system'): void;
 }

@@ -1,15 +1,20 @@
 /** What an observer hears of a request, once it is done or refused. */
 
 import {
+  AttachFlag,
   type GuestPhysical,
   type Iova,
   Status,
+  addressAt,
   domainId,
   endpointId,
+  guestPhysical,
+  iova,
   type Range,
 } from '@viommu/common';
 import type { IommuObserver } from './observer.ts';
 import type { Reservation } from './reserved-region.ts';
+import type { IommuState } from './state.ts';
 
 export function reportAttach(
   observer: IommuObserver,
@@ -82,4 +87,25 @@ export function reportProbe(
     id,
     reservations.map(({ region }) => region),
   );
+}
+
+/** A state was restored over `before`: as if the driver had begun anew and done all that is left of what it did. */
+export function reportRestored(
+  observer: IommuObserver,
+  { domains, pool, bypass }: IommuState,
+  before: IommuState,
+): void {
+  observer.reset?.('device');
+  if (bypass !== before.bypass) observer.bypassChanged?.(bypass);
+  for (const domain of domains.values()) {
+    const { id, endpoints, mappings } = domain;
+    for (const endpoint of endpoints)
+      observer.attached?.(id, endpoint.id, domain.bypass ? AttachFlag.BYPASS : 0);
+    for (let slot = mappings.first(); slot >= 0; slot = mappings.next(slot)) {
+      const start = iova(addressAt(pool.startPage(slot), pool.startOffset(slot)));
+      const last = iova(addressAt(pool.lastPage(slot), pool.lastOffset(slot)));
+      const phys = guestPhysical(addressAt(pool.physPage(slot), pool.physOffset(slot)));
+      observer.mapped?.(id, { start, last }, phys, pool.flags(slot));
+    }
+  }
 }

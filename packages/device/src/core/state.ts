@@ -47,14 +47,18 @@ export class IommuState {
 
   /** The `bypass` field of the configuration space. */
   bypass: boolean;
-  /** What the driver negotiated. */
+  /** What the driver negotiated, as a set and bit by bit. */
+  features = 0n;
   mapUnmap = false;
   probe = false;
   mmio = false;
   bypassConfig = false;
   legacyBypass = false;
 
+  readonly #options: IommuOptions;
+
   constructor(options: IommuOptions, faults: FaultSink | undefined) {
+    this.#options = options;
     const checked = readOptions(options);
     this.pageSizeMask = checked.pageSizeMask;
     this.inputRange = checked.inputRange;
@@ -91,7 +95,17 @@ export class IommuState {
     return endpoint;
   }
 
+  /** A state without domains, for the same device with the endpoints that it has now. */
+  fresh(): IommuState {
+    const endpoints = Array.from(this.endpoints.values(), ({ id, reservations }) => ({
+      id,
+      reserved: reservations.map(({ region }) => region),
+    }));
+    return new IommuState({ ...this.#options, endpoints }, this.faults);
+  }
+
   negotiate(features: bigint): void {
+    this.features = features;
     this.mapUnmap = hasFeature(features, IommuFeature.MAP_UNMAP);
     this.probe = hasFeature(features, IommuFeature.PROBE);
     this.mmio = hasFeature(features, IommuFeature.MMIO);
