@@ -88,7 +88,7 @@ describe('three requests through a ring of 4', () => {
     for (const request of [A, B, withId(0)]) {
       for (const [slot, bytes] of request.available.toReversed()) picture.draw(slot, bytes);
       serve(device, chain, request);
-      picture.expect(request.used);
+      expectRing(picture, request.used);
       picture.draw(...request.used);
     }
     expect(device.pop(chain)).toBe(Popped.EMPTY);
@@ -104,12 +104,12 @@ describe('three requests through a ring of 4', () => {
       expect(driver.add(request.buffers(), token)).toBe(true);
       // All but the flags of the first slot, which come last.
       const [[slot, bytes], ...others] = request.available;
-      picture.expect([slot, bytes.slice(0, -5) + picture.flags(slot)], ...others);
+      expectRing(picture, [slot, bytes.slice(0, -5) + picture.flags(slot)], ...others);
       expect(driver.publish()).toBe(true);
-      picture.expect([slot, bytes]);
+      expectRing(picture, [slot, bytes]);
       picture.draw(...request.used);
       expect([driver.take(), driver.takenBytes]).toEqual([token, 4]);
-      picture.expect();
+      expectRing(picture);
     }
     expect([driver.take(), driver.position]).toEqual([-1, 3]);
     expect(driver.armNotification()).toBe(true);
@@ -143,7 +143,7 @@ describe('three requests through a ring of 4', () => {
 
   it('begin in a ring that is all zero, and leave alone what is beside it', () => {
     const { arena } = tell();
-    new Picture(arena).expect();
+    expectRing(new Picture(arena));
     const beside = [arena.copy(RING - 256, 256), arena.copy(EVENTS + 8, 256)];
     expect(beside.every((bytes) => bytes.every((byte) => byte === 0xee))).toBe(true);
   });
@@ -172,7 +172,7 @@ function serve(device: PackedDeviceQueue, chain: Chain, request: Request): void 
   expect(device.publish()).toBe(true);
 }
 
-/** The ring as it should be: what was drawn, and what was expected and found. */
+/** The ring as it should be, and as it is. */
 class Picture {
   readonly #arena: Arena;
   readonly #slots: string[] = [EMPTY, EMPTY, EMPTY, EMPTY].map(spaced);
@@ -193,12 +193,24 @@ class Picture {
     return this.#slots[slot]?.slice(-5) ?? '';
   }
 
-  /** These slots have changed, and no others. */
-  expect(...changed: readonly Slot[]): void {
-    for (const [slot, bytes] of changed) this.#slots[slot] = spaced(bytes);
-    const found = this.#slots.map((_, slot) => hex(this.#arena.copy(RING + 16 * slot, 16)));
-    expect(found).toEqual(this.#slots);
+  /** These slots change, by the side under test. */
+  change(slots: readonly Slot[]): void {
+    for (const [slot, bytes] of slots) this.#slots[slot] = spaced(bytes);
   }
+
+  /** What should stand in the slots, and what does. */
+  get expected(): readonly string[] {
+    return this.#slots;
+  }
+  get found(): readonly string[] {
+    return this.#slots.map((_, slot) => hex(this.#arena.copy(RING + 16 * slot, 16)));
+  }
+}
+
+/** These slots have changed, and no others. */
+function expectRing(picture: Picture, ...changed: readonly Slot[]): void {
+  picture.change(changed);
+  expect(picture.found).toEqual(picture.expected);
 }
 
 const spaced = (bytes: string): string => bytes.replaceAll(/\s+/g, ' ');
