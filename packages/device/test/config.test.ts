@@ -33,6 +33,13 @@ describe('features', () => {
     );
   });
 
+  it('basic.dev.reserved.access-platform-offer: not by a device that sees all of guest memory as it is', () => {
+    const everything: FeatureOffer = { packed: true, legacyBypass: true, bypassConfig: false };
+    for (const features of [{}, everything]) expect(hasFeature(offer(features), 33)).toBe(false);
+    // A request that lies anywhere in the memory of the guest is found at its guest-physical address.
+    expect(createGuest().attach(1, A)).toBe(OK);
+  });
+
   it('offers by default: ranges, MAP_UNMAP, PROBE, MMIO, BYPASS_CONFIG, and what rings can do', () => {
     // 0..2, 4..6, 28, 29, 32, 35, 40
     expect(offer()).toBe(0x109_3000_0077n);

@@ -31,7 +31,7 @@ import { IommuDevice, type IommuDeviceOptions, PieceKind, type Translation } fro
 
 export const READ = MapFlag.READ;
 export const WRITE = MapFlag.WRITE;
-/** What tests fill writable buffers with, to see what the device wrote. */
+/** What writable buffers hold beforehand, unless a test says otherwise. */
 export const FILL = 0xa5;
 /** The endpoints of {@link createGuest}, and a number that is none of them. */
 export const A = 8;
@@ -78,6 +78,8 @@ export function createGuest(options: GuestOptions = {}): Guest {
 export class Guest {
   readonly device: IommuDevice;
   readonly memory: SharedMemory;
+  /** What writable buffers are filled with, to see what the device wrote. */
+  fill: number = FILL;
   readonly interrupts: number[] = [];
   readonly resets: string[] = [];
   // Each of these is set by `start`.
@@ -142,7 +144,7 @@ export class Guest {
   add(readable: Uint8Array, writableBytes: number, options: SendOptions = {}): void {
     const at = REQUEST;
     this.memory.write(at, readable, 0, readable.length);
-    const answer = new Uint8Array(writableBytes).fill(FILL);
+    const answer = new Uint8Array(writableBytes).fill(this.fill);
     this.memory.write(ANSWER, answer, 0, writableBytes);
     const list = new BufferList(QUEUE_SIZE);
     eachPiece(readable.length, options.readableCuts, (offset, length) => {
@@ -177,7 +179,8 @@ export class Guest {
     const { length, bytes } = this.send(readable, 8);
     const [status = -1, ...rest] = bytes;
     if (length !== 4) throw new Error(`the used length is ${length}`);
-    if (rest.join() !== [0, 0, 0, FILL, FILL, FILL, FILL].join())
+    const { fill } = this;
+    if (rest.join() !== [0, 0, 0, fill, fill, fill, fill].join())
       throw new Error(`the bytes behind the status are ${rest.join()}`);
     return status;
   }

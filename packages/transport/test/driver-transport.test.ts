@@ -54,20 +54,20 @@ function wholeLife(registers: ScriptedRegisters): MmioTransport {
 }
 
 describe('identification', () => {
-  it('mmio.drv.init.check-magic-version, mmio.drv.init.read-device-id: in this order, before any write', () => {
+  it('mmio.drv.init.check-magic-version: in this order, before any write', () => {
     const registers = new ScriptedRegisters();
     expect(registers.transport().deviceId).toBe(23);
     expect(registers.lines()).toEqual(['r 000', 'r 004', 'r 008']);
   });
 
-  it('mmio.drv.reg.bad-magic-ignored, mmio.drv.reg.bad-magic-report', () => {
+  it('mmio.drv.reg.bad-magic-ignored', () => {
     const registers = new ScriptedRegisters();
     registers.magic = 0x7472_6977;
     expect(codeOf(() => registers.transport())).toBe('ENODEV');
     expect(registers.lines()).toEqual(['r 000', 'r 004']);
   });
 
-  it('mmio.drv.reg.bad-version-ignored, mmio.drv.reg.bad-version-report', () => {
+  it('mmio.drv.reg.bad-version-ignored', () => {
     for (const version of [0, 1, 3]) {
       const registers = new ScriptedRegisters();
       registers.version = version;
@@ -76,7 +76,7 @@ describe('identification', () => {
     }
   });
 
-  it('mmio.drv.init.no-access-device-id-zero, mmio.drv.reg.device-id-zero-ignored: no error, no access', () => {
+  it('mmio.drv.init.no-access-device-id-zero: no error, no access', () => {
     const registers = new ScriptedRegisters();
     registers.deviceId = 0;
     const transport = registers.transport();
@@ -88,7 +88,7 @@ describe('identification', () => {
 });
 
 describe('initialisation', () => {
-  it('basic.drv.init.sequence: reset, ACKNOWLEDGE, DRIVER, features, FEATURES_OK, re-read (mmio.drv.init.common-procedure)', () => {
+  it('basic.drv.init.sequence: reset, ACKNOWLEDGE, DRIVER, features, FEATURES_OK, re-read', () => {
     const registers = new ScriptedRegisters();
     registers.offered = VERSION_1 | EVENT_IDX | 0x14n;
     const transport = registers.transport();
@@ -134,7 +134,7 @@ describe('initialisation', () => {
     expect(cleared).toEqual([]);
   });
 
-  it('basic.drv.features.subset-of-offer, basic.drv.features.validate-offer: each bit in turn', () => {
+  it('basic.drv.features.subset-of-offer: each bit in turn', () => {
     for (let bit = 0n; bit < 64n; bit += 1n) {
       const registers = new ScriptedRegisters();
       registers.offered = VERSION_1 | (1n << bit);
@@ -166,7 +166,7 @@ describe('initialisation', () => {
     expect(registers.rung).toEqual([]);
   });
 
-  it('basic.drv.features.not-accept-unknown, basic.drv.features.not-fail-on-unknown-offer', () => {
+  it('basic.drv.features.not-accept-unknown: nor fail because of it', () => {
     const registers = new ScriptedRegisters();
     registers.offered = (1n << 64n) - 1n;
     const transport = registers.transport();
@@ -181,7 +181,7 @@ describe('initialisation', () => {
     expect(registers.transport().negotiate({ wanted: 0n, required: 0n })).toBe(VERSION_1);
   });
 
-  it('basic.drv.features.fail-without-required, basic.drv.reserved.version-1-required: FAILED, and nothing else', () => {
+  it('basic.drv.features.fail-without-required: FAILED, and nothing else', () => {
     for (const offered of [0n, 4n, VERSION_1, EVENT_IDX | VERSION_1]) {
       const registers = new ScriptedRegisters();
       registers.offered = offered;
@@ -193,7 +193,7 @@ describe('initialisation', () => {
     }
   });
 
-  it('basic.drv.init.failed-on-error: when FEATURES_OK does not stick, then a reset (basic.drv.status.failed-then-reset)', () => {
+  it('basic.drv.init.failed-on-error: when FEATURES_OK does not stick, then a reset', () => {
     const registers = new ScriptedRegisters();
     registers.onRead = (offset) =>
       offset === R.status ? registers.status & ~0x08 & 0xff : undefined;
@@ -236,7 +236,7 @@ describe('initialisation', () => {
     expect(codeOf(() => transport.reset())).toBe('ETIMEDOUT');
   });
 
-  it('mmio.drv.reg.features-sel-before-read, mmio.drv.reg.features-sel-before-write: after each reset', () => {
+  it('mmio.drv.reg.features-sel-before-read: and before writes, after each reset', () => {
     const registers = new ScriptedRegisters();
     const transport = registers.transport();
     for (let round = 0; round < 2; round += 1) {
@@ -262,7 +262,7 @@ describe('initialisation', () => {
 });
 
 describe('registers', () => {
-  it('mmio.drv.reg.known-offsets-only, mmio.drv.reg.width-control, mmio.drv.init.no-shm-registers', () => {
+  it('mmio.drv.reg.known-offsets-only: 32 bits wide, and no shared memory', () => {
     const registers = new ScriptedRegisters();
     wholeLife(registers);
     for (const { kind, offset, width } of registers.log) {
@@ -273,7 +273,7 @@ describe('registers', () => {
     }
   });
 
-  it('mmio.drv.reg.no-write-read-only, mmio.drv.reg.no-read-write-only', () => {
+  it('mmio.drv.reg.no-write-read-only: nor the other way round', () => {
     const registers = new ScriptedRegisters();
     wholeLife(registers);
     const offsets = (wanted: string): number[] =>
@@ -442,7 +442,16 @@ describe('queues', () => {
     expect(codeOf(() => transport.enableQueue(0, LAYOUT))).toBe('EIO');
   });
 
-  it('mmio.drv.reg.stop-writes-zero, mmio.drv.reg.stop-reads-back: polls, within a bound', () => {
+  it('mmio.drv.reg.stop-writes-zero: to QueueReady of that queue', () => {
+    const registers = new ScriptedRegisters();
+    const transport = registers.transport();
+    transport.enableQueue(1, LAYOUT);
+    const from = registers.log.length;
+    transport.disableQueue(1);
+    expect(registers.lines(from).slice(0, 2)).toEqual(['w 030=1', 'w 044=0']);
+  });
+
+  it('mmio.drv.reg.stop-reads-back: polls, within a bound', () => {
     const registers = new ScriptedRegisters();
     const transport = registers.transport();
     transport.enableQueue(0, LAYOUT);
@@ -466,7 +475,7 @@ describe('queues', () => {
     expect(codeOf(() => transport.disableQueue(0))).toBe('ETIMEDOUT');
   });
 
-  it('basic.drv.queue-reset.verify: waits for QueueReset 0 (mmio.drv.reg.queue-reset-wait)', () => {
+  it('basic.drv.queue-reset.verify: waits for QueueReset 0', () => {
     const registers = new ScriptedRegisters();
     registers.offered |= RING_RESET;
     const transport = registers.transport();
@@ -493,7 +502,7 @@ describe('queues', () => {
     expect(codeOf(() => transport.resetQueue(0))).toBe('ETIMEDOUT');
   });
 
-  it('basic.drv.queue-reset.reenable-like-init: size and addresses once more (mmio.drv.reg.queue-reset-new-values)', () => {
+  it('basic.drv.queue-reset.reenable-like-init: size and addresses once more', () => {
     const registers = new ScriptedRegisters();
     registers.offered |= RING_RESET;
     const transport = registers.transport();
@@ -577,7 +586,7 @@ describe('notifications', () => {
     expect(registers.rung.at(-1)).toEqual([1, 1]);
   });
 
-  it('mmio.drv.irq.read-status, mmio.drv.irq.acknowledge, mmio.drv.reg.ack-handled: the bits that were read', () => {
+  it('mmio.drv.irq.read-status: and acknowledges the bits that were read', () => {
     for (const events of [1, 2, 3]) {
       const registers = new ScriptedRegisters();
       const transport = registers.transport();
@@ -589,7 +598,7 @@ describe('notifications', () => {
     }
   });
 
-  it('mmio.drv.reg.interrupt-undefined-ignored, mmio.drv.reg.ack-defined-only', () => {
+  it('mmio.drv.reg.interrupt-undefined-ignored: and not acknowledged', () => {
     const registers = new ScriptedRegisters();
     const transport = registers.transport();
     registers.interruptStatus = 0xffff_fffd;

@@ -40,12 +40,12 @@ describe('the offer', () => {
     expect(rig.get(R.deviceFeatures)).toBe(0x3000_0057);
   });
 
-  it('basic.dev.reserved.version-1-offer, basic.dev.features.offer-dependencies: not without it', () => {
+  it('basic.dev.reserved.version-1-offer: not without it', () => {
     expect(codeOf(() => new Rig({ device: offering(EVENT_IDX) }))).toBe('EINVAL');
     expect(new Rig().offer() & VERSION_1).toBe(VERSION_1);
   });
 
-  it('basic.dev.features.offer-only-supported, basic.dev.reserved.sr-iov-not-otherwise: (11.15, 11.20)', () => {
+  it('basic.dev.features.offer-only-supported (11.15, 11.20): not what this transport cannot do', () => {
     for (const bit of [37n, 39n, 41n, 43n, 64n]) {
       const device = offering(VERSION_1 | (1n << bit));
       expect(
@@ -53,6 +53,11 @@ describe('the offer', () => {
         `bit ${bit}`,
       ).toBe('EINVAL');
     }
+  });
+
+  it('basic.dev.reserved.sr-iov-not-otherwise: never over MMIO, where no capability says so', () => {
+    expect(new Rig().offer() & (1n << 37n)).toBe(0n);
+    expect(codeOf(() => new Rig({ device: offering(VERSION_1 | (1n << 37n)) }))).toBe('EINVAL');
   });
 });
 
