@@ -2,10 +2,11 @@
  * How one side waits for the other: poll for a bounded number of looks, then say that a notification is wanted, look
  * once more, and sleep with a time limit.
  *
- * A look costs some 10 ns, a sleep some 20 to 50 µs, so polling pays while the other side is busy with our work; on a
- * machine that lacks a free processor it only delays the other side. The number of looks therefore halves with every
- * poll that fails, down to none, doubles with the first that succeeds after that, is twice what any success needed at
- * the least, and now and then a full poll finds out again.
+ * A look costs some 10 ns, a sleep 5 to 50 µs, so polling pays while the other side is busy with our work; on a machine
+ * that lacks a free processor it only delays the other side. The number of looks therefore doubles with every poll that
+ * succeeds and halves with every one that fails: polling goes on where it succeeds more often than not. Once it has
+ * stopped, a full poll now and then finds out again, less and less often while it fails. That poll has to outlast the
+ * wake-up of the other side, or two sides that sleep in turn would never get out of it.
  *
  * A wait may end before its time with nothing to do: the bell also rings for others, late, or twice, and the other side
  * may notify more often than it was asked to. So whoever waits looks for work after every wait, and decides by its own
@@ -24,12 +25,13 @@ export interface Waitable {
   suppressNotification(): void;
 }
 
-/** Looks before the first sleep: some 40 µs, about what a sleep and a wake-up cost. */
-const POLLS_MAX = 4000;
-/** Looks that are always worth it once polling succeeds at all. */
+/** Looks before the first sleep: some 100 µs, twice what it takes to wake the other side. */
+const POLLS_MAX = 10_000;
+/** Shorter polls are not worth it. */
 const POLLS_MIN = 200;
-/** Failing polls are tried again at full length once in so many waits. */
-const RETRY_PERIOD = 16;
+/** Waits without polling before the first full poll, and at most. */
+const RETRY_PERIOD_MIN = 16;
+const RETRY_PERIOD_MAX = 1024;
 
 // Node 24 and later: tells the processor that this is a polling loop, which frees a sibling thread.
 const { pause } = Atomics as { pause?: (this: void) => void }; // Newer than the language level.
@@ -45,8 +47,11 @@ export interface WaiterOptions {
 export class Waiter {
   readonly #bell: Bell;
   readonly #pollsMax: number;
+  /** Looks in the next poll; 0 while polling does not pay. */
   #polls: number;
-  #failures = 0;
+  /** Waits between two full polls while it does not, and how many are left. */
+  #retryPeriod = RETRY_PERIOD_MIN;
+  #untilRetry = RETRY_PERIOD_MIN;
   /** How often a wait went to sleep. */
   sleeps = 0;
 
@@ -60,24 +65,32 @@ export class Waiter {
    * Polls only. True as soon as `target` is ready, false when the looks are used up; one look there always is.
    */
   poll(target: Waitable): boolean {
-    const retry = this.#failures > 0 && this.#failures % RETRY_PERIOD === 0;
-    const limit = retry ? this.#pollsMax : this.#polls;
+    let limit = this.#polls;
+    if (limit === 0) {
+      this.#untilRetry -= 1;
+      if (this.#untilRetry === 0) limit = this.#pollsMax;
+    }
     for (let looks = 0; looks <= limit; looks += 1) {
       if (target.ready()) {
-        if (this.#failures > 0) this.#grow(2 * Math.max(looks, this.#polls));
-        else if (2 * looks > this.#polls) this.#grow(2 * looks);
+        if (limit > 0 && this.#polls < this.#pollsMax) this.#succeed(looks);
         return true;
       }
       if (pause !== undefined && (looks & 15) === 15) pause();
     }
-    this.#failures += 1;
-    this.#polls >>>= 1;
+    if (limit > 0) this.#fail();
     return false;
   }
 
-  #grow(polls: number): void {
-    this.#failures = 0;
-    this.#polls = Math.min(this.#pollsMax, Math.max(POLLS_MIN, polls));
+  #succeed(looks: number): void {
+    this.#polls = Math.min(this.#pollsMax, 2 * Math.max(this.#polls, looks, POLLS_MIN));
+    this.#retryPeriod = RETRY_PERIOD_MIN;
+  }
+
+  #fail(): void {
+    const polls = this.#polls >>> 1;
+    if (this.#polls === 0) this.#retryPeriod = Math.min(2 * this.#retryPeriod, RETRY_PERIOD_MAX);
+    this.#polls = polls < POLLS_MIN ? 0 : polls;
+    if (this.#polls === 0) this.#untilRetry = this.#retryPeriod;
   }
 
   /**

@@ -80,7 +80,7 @@ describe('polling', () => {
       const looks = Array.from({ length: 100 }, () => poll(0));
       expect(Math.max(...looks)).toBeLessThanOrEqual(pollsMax + 1);
     }
-    expect(setUp().poll(0)).toBeLessThanOrEqual(4001);
+    expect(setUp().poll(0)).toBeLessThanOrEqual(10_001);
   });
 
   it('forgives a failure at the first success', () => {
@@ -96,14 +96,17 @@ describe('polling', () => {
     expect(poll(11)).toBe(11);
   });
 
-  it('gives up the polling that keeps failing, but for a full one in sixteen waits', () => {
+  it('gives up the polling that keeps failing, but for a full one less and less often', () => {
     const { poll } = setUp(1000);
-    const looks = Array.from({ length: 160 }, () => poll(0));
-    const long = looks.slice(16).filter((count) => count > 900);
-    const short = looks.slice(16).filter((count) => count <= 2);
-    expect([long.length, short.length]).toEqual([9, 135]);
-    // Until then it falls fast: what failing costs in all is less than three full polls.
-    expect(looks.slice(0, 16).reduce((sum, count) => sum + count)).toBeLessThan(3000);
+    const looks = Array.from({ length: 5000 }, () => poll(0));
+    // What failing costs until it is given up is less than two full polls.
+    const first = looks.indexOf(1);
+    expect(first).toBeLessThan(10);
+    expect(looks.slice(0, first).reduce((sum, count) => sum + count)).toBeLessThan(2100);
+    const full = looks.flatMap((count, wait) => (wait > first && count > 1 ? [wait] : []));
+    expect(full.map((wait) => looks[wait])).toEqual(full.map(() => 1001));
+    const gaps = full.slice(1).map((wait, index) => wait - (full[index] ?? 0));
+    expect(gaps).toEqual([32, 64, 128, 256, 512, 1024, 1024, 1024]);
   });
 
   it('comes back once it pays again', () => {
