@@ -73,7 +73,8 @@ export function pageOfWords(low: number, high: number): number {
 
 /** The low 32 bits, unsigned, of the address at `offset` in `page`. */
 export function lowWord(page: number, offset: number): number {
-  return (page % PAGES_PER_HIGH_WORD) * PAGE_SIZE + offset;
+  // Bit operations take the low 32 bits of any whole number below 2^53, and a remainder would be slow.
+  return (((page & 0xf_ffff) << 12) | offset) >>> 0;
 }
 
 /** The high 32 bits of any address in `page`. */

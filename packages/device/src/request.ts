@@ -31,6 +31,21 @@ export type Decoded = (typeof Decoded)[keyof typeof Decoded];
 
 const WORD = 4;
 
+// Where a field lies among the words of its request. As constants of this module they cost nothing on the hot path;
+// properties of imported objects are looked up each time.
+const { ATTACH, DETACH, MAP, UNMAP } = RequestType;
+const MAP_BYTES = MapRequest.size;
+const MAP_DOMAIN = MapRequest.offset.domain / WORD;
+const MAP_START = MapRequest.offset.virtStart / WORD;
+const MAP_END = MapRequest.offset.virtEnd / WORD;
+const MAP_PHYS = MapRequest.offset.physStart / WORD;
+const MAP_FLAGS = MapRequest.offset.flags / WORD;
+const UNMAP_BYTES = UnmapRequest.size;
+const UNMAP_DOMAIN = UnmapRequest.offset.domain / WORD;
+const UNMAP_START = UnmapRequest.offset.virtStart / WORD;
+const UNMAP_END = UnmapRequest.offset.virtEnd / WORD;
+const OFFSET_MASK = 0xfff;
+
 /** Bytes of the longest request, without the reserved ones at the end of a PROBE, which nobody reads. */
 export const REQUEST_BYTES_MAX: number = MapRequest.size;
 
@@ -59,16 +74,16 @@ export function decode(
   if (!iommu.recognises(type)) return Decoded.UNKNOWN; // 1.11, 1.12
   const size = sizeOf(type);
   if (bytes < size) return Decoded.SHORT;
-  const length = Math.min(size, REQUEST_BYTES_MAX);
-  for (let offset = WORD; offset < length; offset += WORD)
-    into.words[offset / WORD] = view.getUint32(at + offset, true);
+  const { words } = into;
+  const count = Math.min(size, REQUEST_BYTES_MAX) >>> 2;
+  for (let word = 1; word < count; word += 1) words[word] = view.getUint32(at + word * WORD, true);
   return Decoded.REQUEST;
 }
 
 /** Does what a decoded request asks for. Not for PROBE, which has more to return than a status. */
 export function handle(iommu: Iommu, { type, words }: Request): Status {
   switch (type) {
-    case RequestType.ATTACH:
+    case ATTACH:
       // iommu.dev.attach.reserved-nonzero
       if (words[AttachRequest.offset.reserved1 / WORD] !== 0) return Status.INVAL;
       return iommu.attach(
@@ -76,31 +91,31 @@ export function handle(iommu: Iommu, { type, words }: Request): Status {
         word(words, AttachRequest.offset.endpoint),
         word(words, AttachRequest.offset.flags),
       );
-    case RequestType.DETACH:
+    case DETACH:
       // iommu.dev.detach.reserved-ignored
       return iommu.detach(
         word(words, DetachRequest.offset.domain),
         word(words, DetachRequest.offset.endpoint),
       );
-    case RequestType.MAP:
+    case MAP:
       return iommu.map(
-        word(words, MapRequest.offset.domain),
-        page(words, MapRequest.offset.virtStart),
-        offsetInPage(words, MapRequest.offset.virtStart),
-        page(words, MapRequest.offset.virtEnd),
-        offsetInPage(words, MapRequest.offset.virtEnd),
-        page(words, MapRequest.offset.physStart),
-        offsetInPage(words, MapRequest.offset.physStart),
-        word(words, MapRequest.offset.flags),
+        words[MAP_DOMAIN]!, // All these words are inside the request.
+        pageAt(words, MAP_START),
+        words[MAP_START]! & OFFSET_MASK,
+        pageAt(words, MAP_END),
+        words[MAP_END]! & OFFSET_MASK,
+        pageAt(words, MAP_PHYS),
+        words[MAP_PHYS]! & OFFSET_MASK,
+        words[MAP_FLAGS]!,
       );
-    case RequestType.UNMAP:
+    case UNMAP:
       // 5.7: reserved bytes are ignored.
       return iommu.unmap(
-        word(words, UnmapRequest.offset.domain),
-        page(words, UnmapRequest.offset.virtStart),
-        offsetInPage(words, UnmapRequest.offset.virtStart),
-        page(words, UnmapRequest.offset.virtEnd),
-        offsetInPage(words, UnmapRequest.offset.virtEnd),
+        words[UNMAP_DOMAIN]!, // Likewise.
+        pageAt(words, UNMAP_START),
+        words[UNMAP_START]! & OFFSET_MASK,
+        pageAt(words, UNMAP_END),
+        words[UNMAP_END]! & OFFSET_MASK,
       );
     default:
       return Status.DEVERR;
@@ -114,14 +129,14 @@ export function probedEndpoint({ words }: Request): number {
 
 function sizeOf(type: number): number {
   switch (type) {
-    case RequestType.ATTACH:
+    case MAP:
+      return MAP_BYTES;
+    case UNMAP:
+      return UNMAP_BYTES;
+    case ATTACH:
       return AttachRequest.size;
-    case RequestType.DETACH:
+    case DETACH:
       return DetachRequest.size;
-    case RequestType.MAP:
-      return MapRequest.size;
-    case RequestType.UNMAP:
-      return UnmapRequest.size;
     default:
       return ProbeRequest.size;
   }
@@ -131,10 +146,7 @@ function word(words: Uint32Array, offset: number): number {
   return words[offset / WORD]!; // An offset inside the request.
 }
 
-function page(words: Uint32Array, offset: number): number {
-  return pageOfWords(word(words, offset), word(words, offset + WORD));
-}
-
-function offsetInPage(words: Uint32Array, offset: number): number {
-  return word(words, offset) & 0xfff;
+/** The page of the address whose low half is word `low`. */
+function pageAt(words: Uint32Array, low: number): number {
+  return pageOfWords(words[low]!, words[low + 1]!); // Inside the request.
 }

@@ -161,6 +161,14 @@ export class MappingPool {
     return last > page || (last === page && this.lastOffset(slot) >= offset);
   }
 
+  /** True if the whole page lies between the starts of the first and the last mapping in a leaf. */
+  spans(leaf: number, page: number): boolean {
+    const count = this.count(leaf);
+    if (count === 0) return false;
+    const first = leaf * FANOUT;
+    return this.startPage(first) < page && page < this.startPage(first + count - 1);
+  }
+
   /** The index of the first entry, from `from` on, that starts behind `offset` in `page`. */
   search(node: number, from: number, page: number, offset: number): number {
     const entries = this.#entries;

@@ -32,6 +32,8 @@ export class MappingStore {
   /** The walk from a leaf (level 0) to the root: nodes, and the index that was taken in each. */
   readonly #node = new Int32Array(LEVELS_MAX);
   readonly #index = new Int32Array(LEVELS_MAX);
+  /** True while the noted way leads to a leaf of the tree: until nodes are cut, joined or freed. */
+  #noted = false;
 
   constructor(pool: MappingPool) {
     this.#pool = pool;
@@ -98,6 +100,7 @@ export class MappingStore {
     if (this.#root === NONE) {
       this.#root = pool.allocate();
       this.#height = 0;
+      this.#noted = false;
     }
     let leaf = this.#descend(startPage, startOffset);
     let index = pool.search(leaf, 0, startPage, startOffset);
@@ -142,10 +145,10 @@ export class MappingStore {
     for (;;) {
       let leaf = this.#descend(startPage, startOffset);
       let index = pool.search(leaf, 0, startPage, startOffset);
-      // A mapping that starts where the range does is not before it.
-      if (index > 0 && startsAt(pool, leaf * FANOUT + index - 1, startPage, startOffset))
-        index -= 1;
-      if (!checked) {
+      // A mapping that starts where the range does is not before it, and nothing reaches it from before.
+      const exact = index > 0 && startsAt(pool, leaf * FANOUT + index - 1, startPage, startOffset);
+      if (exact) index -= 1;
+      else if (!checked) {
         const before = this.#before(leaf, index);
         if (before !== NONE && pool.reaches(before, startPage, startOffset)) return false;
       }
@@ -168,7 +171,7 @@ export class MappingStore {
       pool.close(leaf, index, end - index);
       this.size -= end - index;
       pool.mappings -= end - index;
-      this.#shrink(0);
+      if (pool.count(leaf) < HALF) this.#shrink(0);
       if (!more) return true;
     }
   }
@@ -178,6 +181,7 @@ export class MappingStore {
     this.#pool.mappings -= this.size;
     this.size = 0;
     if (this.#root !== NONE) this.#releaseTree(this.#root, this.#height);
+    this.#noted = false;
     this.#root = NONE;
     this.#height = 0;
   }
@@ -195,7 +199,10 @@ export class MappingStore {
   /** Walks to the leaf where `offset` in `page` belongs, and notes the way. */
   #descend(page: number, offset: number): number {
     const pool = this.#pool;
-    let node = this.#root;
+    let node = this.#node[0]!; // There is a level 0.
+    // Drivers work in one place for a while, so the way is often the one noted last.
+    if (this.#noted && pool.spans(node, page)) return node;
+    node = this.#root;
     for (let level = this.#height; level > 0; level -= 1) {
       // The start of a first child is not looked at: everything lower belongs there as well.
       const index = pool.search(node, 1, page, offset) - 1;
@@ -204,6 +211,7 @@ export class MappingStore {
       node = pool.child(node * FANOUT + index);
     }
     this.#node[0] = node;
+    this.#noted = true;
     return node;
   }
 
@@ -245,6 +253,7 @@ export class MappingStore {
    */
   #split(level: number, index: number, growth: Growth, page: number, offset: number): void {
     const pool = this.#pool;
+    this.#noted = false;
     const node = this.#node[level]!; // On the noted way.
     let kept = HALF;
     if (growth === 'high end') kept = FANOUT;
@@ -315,10 +324,12 @@ export class MappingStore {
     const pool = this.#pool;
     const root = this.#root;
     if (pool.count(root) === 0) {
+      this.#noted = false;
       this.#root = NONE;
       this.#height = 0;
       pool.release(root);
     } else if (this.#height > 0 && pool.count(root) === 1) {
+      this.#noted = false;
       this.#root = pool.child(root * FANOUT);
       this.#height -= 1;
       pool.release(root);
@@ -339,6 +350,7 @@ export class MappingStore {
   /** Frees the empty child at `index` of `parent`. */
   #drop(level: number, parent: number, index: number): void {
     const pool = this.#pool;
+    this.#noted = false;
     const node = pool.child(parent * FANOUT + index);
     if (level === 0) pool.unlink(node);
     pool.close(parent, index, 1);
