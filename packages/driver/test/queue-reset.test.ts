@@ -278,6 +278,36 @@ describe('the reset of the request queue', () => {
   });
 });
 
+describe('notifications', () => {
+  it('say where the next chain of the queue will be', () => {
+    const setup = setUpWilling({ queueSizes: [16, 4] });
+    const { driver, device } = setup;
+    // All buffers of the event queue.
+    expect(device.positions).toEqual([[1, 4]]);
+    for (const count of [1, 2, 3]) {
+      addPages(
+        setup,
+        Array.from({ length: count }, (_, page) => page),
+        [],
+      );
+      driver.requests.syncReq();
+    }
+    driver.resetRequestQueue();
+    addPages(setup, [1, 2], []);
+    driver.requests.syncReq();
+    device.inject(new Uint8Array(24));
+    driver.serveEvents();
+    driver.resetEventQueue(2);
+    expect(device.positions.slice(1)).toEqual([
+      [0, 1],
+      [0, 3],
+      [0, 6],
+      [0, 2],
+      [1, 2],
+    ]);
+  });
+});
+
 describe('the reset of the event queue', () => {
   const fault = (address: bigint): Parameters<Setup['device']['inject']>[0] => ({
     reason: FaultReason.MAPPING,

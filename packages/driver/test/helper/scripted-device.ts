@@ -98,6 +98,8 @@ export class ScriptedDevice implements DriverTransport {
   readonly model: ModelIommu = new ModelIommu();
   /** What the driver did, in order. */
   readonly calls: string[] = [];
+  /** Where the queue was at each notification. */
+  readonly positions: (readonly [queue: number, position: number])[] = [];
   readonly configWrites: { offset: number; width: number; value: number }[] = [];
   accepted = 0n;
   deviceStatus = 0;
@@ -270,8 +272,9 @@ export class ScriptedDevice implements DriverTransport {
     this.config.setUint8(offset, value);
   }
 
-  notify(queue: number): void {
+  notify(queue: number, position: number): void {
     this.calls.push(`notify ${queue}`);
+    this.positions.push([queue, position]);
     this.notifications += 1;
   }
 
