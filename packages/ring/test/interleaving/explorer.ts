@@ -1,212 +1,143 @@
 /**
  * Visits every interleaving of two sides that share memory, one access at a time.
  *
- * Each side is an ordinary synchronous program. It is resumed in the middle by running it again from its start with the
- * values that its earlier accesses returned, up to the first access that has not happened yet. A side's state is
- * therefore the list of those values, and the state of the whole is the memory and the two lists: what was visited
- * once is not visited again, and the visit is exhaustive.
+ * Each side is an ordinary synchronous program, and all it knows of the rest is what its accesses return. A side's state
+ * is therefore the list of these values, and the state of the whole is the memory and the two lists: what was visited
+ * once is not visited again, and the visit is exhaustive. What a program does after a list of values is found out once,
+ * by running it from its start with these values, and remembered: see `Script`.
  */
 
-import { type GuestPhysical, guestPhysical } from '@viommu/common';
-import { Bell, type GuestMemory } from '@viommu/ring';
-
-/** What a side's program works with. */
-export interface Side {
-  readonly memory: GuestMemory;
-  /** Bells by number; `wait` has no time limit here, so that a lost wake-up is a state with no way on. */
-  bell(index: number): Bell;
-  /** What is done here happened before the run: it is no access. */
-  setUp<Result>(work: () => Result): Result;
-}
-
-/** Runs to its end and throws if what it saw is wrong. */
-export type Program = (side: Side) => void;
+import { type Operation, type Program, Script, type ScriptNode } from './script.ts';
 
 /** What the visit found. */
 export interface Visit {
   readonly states: number;
-  /** Why the visit ended early: the message and the schedule, one letter an access. */
+  /** Why the visit ended early: the message and the schedule, one digit an access. */
   readonly failure: string | undefined;
 }
 
-export const BASE: GuestPhysical = guestPhysical(0x4000_0000n);
+/** Bells lie behind the memory that is in use, a word each. */
 const BELLS = 4;
 
+/** So many memories, and so many nodes of a script, can be told apart in a state's number. */
+const COUNT_MAX = 2 ** 17;
+
 interface State {
-  readonly bytes: Uint8Array;
-  readonly bells: Int32Array;
-  /** Values that the accesses of each side returned so far. */
-  readonly logs: readonly (readonly number[])[];
-  /** The same as texts. */
-  readonly histories: readonly string[];
-  readonly finished: readonly boolean[];
-  readonly schedule: string;
+  /** Number of the memory's content. */
+  readonly memory: number;
+  readonly nodes: readonly [ScriptNode, ScriptNode];
+  readonly before: State | undefined;
+  /** Who made the last access. */
+  readonly side: number;
 }
 
-/** Thrown into a program at its first access that has not happened. */
-const SUSPENDED = new Error('suspended');
-
 export interface ExploreOptions {
-  readonly programs: readonly Program[];
-  /** Bytes of memory in use, from {@link BASE}. */
+  readonly programs: readonly [Program, Program];
+  /** Bytes of memory in use, a multiple of 4. */
   readonly bytes: number;
   readonly statesMax: number;
 }
 
 /** Visits all interleavings, or up to the first in which a program throws or nobody can go on. */
 export function explore({ programs, bytes, statesMax }: ExploreOptions): Visit {
+  const memories = new Memories(bytes);
+  const scripts = programs.map((program) => new Script(program, bytes)) as [Script, Script]; // As many as programs.
   const start: State = {
-    bytes: new Uint8Array(bytes),
-    bells: new Int32Array(BELLS),
-    logs: programs.map(() => []),
-    histories: programs.map(() => ''),
-    finished: programs.map(() => false),
-    schedule: '',
+    memory: 0,
+    nodes: [scripts[0].start, scripts[1].start],
+    before: undefined,
+    side: 0,
   };
-  const seen = new Set<string>([keyOf(start)]);
+  const seen = new Set<number>([keyOf(start)]);
   const open = [start];
   for (let state = open.pop(); state !== undefined; state = open.pop()) {
+    const failure = state.nodes[0].failure ?? state.nodes[1].failure;
+    if (failure !== undefined) return { states: seen.size, failure: told(failure, state) };
     let moved = false;
-    for (const [index, program] of programs.entries()) {
-      if (state.finished[index] === true) continue;
-      const next = advance(state, index, program);
-      if (typeof next === 'string') return { states: seen.size, failure: next };
+    for (const side of [0, 1] as const) {
+      const next = step(state, side, scripts[side], memories);
       if (next === undefined) continue;
       moved = true;
       const key = keyOf(next);
       if (seen.has(key)) continue;
       seen.add(key);
-      if (seen.size > statesMax)
-        return { states: seen.size, failure: `more than ${statesMax} states` };
       open.push(next);
     }
-    if (!moved && state.finished.includes(false))
-      return { states: seen.size, failure: `everybody sleeps: ${state.schedule}` };
+    if (seen.size > statesMax)
+      return { states: seen.size, failure: `more than ${statesMax} states` };
+    if (!moved && state.nodes.some(({ operation }) => operation !== undefined))
+      return { states: seen.size, failure: told('everybody sleeps', state) };
   }
   return { states: seen.size, failure: undefined };
 }
 
-/** Lets side `index` make one access. Undefined if it sleeps, a text if its program threw. */
-function advance(state: State, index: number, program: Program): State | string | undefined {
-  const bytes = state.bytes.slice();
-  const bells = state.bells.slice();
-  const log = [...(state.logs[index] ?? [])];
-  const schedule = `${state.schedule}${index}`;
-  let cursor = 0;
-  let performed = false;
-  let asleep = false;
-  let settingUp = false;
-  const access = (act: () => number, enabled: () => boolean = () => true): number => {
-    if (settingUp) return act();
-    const known = log[cursor];
-    if (known !== undefined) {
-      cursor += 1;
-      return known;
-    }
-    if (performed) throw SUSPENDED;
-    if (!enabled()) {
-      asleep = true;
-      throw SUSPENDED;
-    }
-    performed = true;
-    const value = act();
-    log.push(value);
-    cursor += 1;
-    return value;
-  };
-  const side: Side = {
-    memory: recordingMemory(bytes, access),
-    bell: (number) => recordingBell(bells, number, access),
-    setUp(work) {
-      settingUp = true;
-      const scratch = bytes.slice();
-      try {
-        return work();
-      } finally {
-        bytes.set(scratch);
-        settingUp = false;
-      }
-    },
-  };
-  let finished = false;
-  try {
-    program(side);
-    finished = true;
-  } catch (error) {
-    if (error !== SUSPENDED)
-      return `${error instanceof Error ? error.message : String(error)}: ${schedule}`;
+/** Lets one side make its next access. Undefined if it sleeps or has come to its end. */
+function step(state: State, side: 0 | 1, script: Script, memories: Memories): State | undefined {
+  const node = state.nodes[side];
+  const { operation } = node;
+  if (operation === undefined) return undefined;
+  let { memory } = state;
+  let value = 0;
+  if (operation.kind === 'store') memory = memories.store(memory, operation);
+  else value = memories.load(memory, operation);
+  // A sleeper sees nothing of the word but that it has changed.
+  if (operation.kind === 'wait') {
+    if (value === operation.value) return undefined;
+    value = 0;
   }
-  if (asleep) return undefined;
-  return {
-    bytes,
-    bells,
-    schedule,
-    logs: state.logs.with(index, log),
-    histories: state.histories.with(index, `${state.histories[index]},${log.at(-1)}`),
-    finished: state.finished.with(index, finished),
-  };
+  const next = script.next(node, value);
+  const nodes = side === 0 ? ([next, state.nodes[1]] as const) : ([state.nodes[0], next] as const);
+  return { memory, nodes, before: state, side };
 }
 
-type Access = (act: () => number, enabled?: () => boolean) => number;
-
-function recordingMemory(bytes: Uint8Array, access: Access): GuestMemory {
-  const view = new DataView(bytes.buffer);
-  const done = (act: () => void): void => {
-    access(() => {
-      act();
-      return 0;
-    });
-  };
-  return {
-    view: undefined,
-    locate: (low, high, length) => {
-      const position = low - Number(BASE);
-      return high === 0 && position >= 0 && position + length <= bytes.length ? position : -1;
-    },
-    getUint8: (position) => access(() => view.getUint8(position)),
-    getUint16: (position) => access(() => view.getUint16(position, true)),
-    getUint32: (position) => access(() => view.getUint32(position, true)),
-    setUint8: (position, value) => done(() => view.setUint8(position, value)),
-    setUint16: (position, value) => done(() => view.setUint16(position, value, true)),
-    setUint32: (position, value) => done(() => view.setUint32(position, value, true)),
-    loadUint16: (position) => access(() => view.getUint16(position, true)),
-    storeUint16: (position, value) => done(() => view.setUint16(position, value, true)),
-    // Copies are made byte by byte, as two threads would see them.
-    read: (position, target, at, length) => {
-      for (let index = 0; index < length; index += 1)
-        target[at + index] = access(() => view.getUint8(position + index));
-    },
-    write: (position, source, at, length) => {
-      for (let index = 0; index < length; index += 1)
-        done(() => view.setUint8(position + index, source[at + index] ?? 0));
-    },
-  };
+function keyOf({ memory, nodes: [one, other] }: State): number {
+  if (Math.max(memory, one.number, other.number) >= COUNT_MAX) throw new Error('too many states');
+  return (memory * COUNT_MAX + one.number) * COUNT_MAX + other.number;
 }
 
-function recordingBell(bells: Int32Array, index: number, access: Access): Bell {
-  const value = (): number => bells[index] ?? 0;
-  const ring = (): number => {
-    bells[index] = value() + 1;
-    return 0;
-  };
-  class RecordingBell extends Bell {
-    override value(): number {
-      return access(value);
-    }
-    override ring(): void {
-      access(ring);
-    }
-    override wait(seen: number): boolean {
-      access(
-        () => 1,
-        () => value() !== seen,
-      );
-      return true;
-    }
+function told(failure: string, state: State): string {
+  let schedule = '';
+  for (let at = state; at.before !== undefined; at = at.before) schedule = `${at.side}${schedule}`;
+  return `${failure}: ${schedule}`;
+}
+
+/** Contents of memory and bells, by number; number 0 is all zero. */
+class Memories {
+  readonly #views: DataView[] = [];
+  readonly #numbers = new Map<string, number>();
+
+  constructor(bytes: number) {
+    this.#numberOf(new Uint8Array(bytes + 4 * BELLS));
   }
-  return new RecordingBell(bells, index);
-}
 
-function keyOf({ bytes, bells, histories, finished }: State): string {
-  return `${Buffer.from(bytes).toString('latin1')}|${bells.join()}|${histories.join('|')}|${finished.join()}`;
+  load(memory: number, { position, width }: Operation): number {
+    const view = this.#view(memory);
+    if (width === 1) return view.getUint8(position);
+    return width === 2 ? view.getUint16(position, true) : view.getUint32(position, true);
+  }
+
+  /** The memory that comes of this access. */
+  store(memory: number, { position, width, value, add = false }: Operation): number {
+    const bytes = new Uint8Array(this.#view(memory).buffer.slice(0));
+    const view = new DataView(bytes.buffer);
+    if (width === 1) view.setUint8(position, value);
+    else if (width === 2) view.setUint16(position, value, true);
+    else view.setUint32(position, add ? view.getUint32(position, true) + value : value, true);
+    return this.#numberOf(bytes);
+  }
+
+  #view(memory: number): DataView<ArrayBuffer> {
+    const view = this.#views[memory];
+    if (view === undefined) throw new Error('a memory has a number that was given out');
+    return view as DataView<ArrayBuffer>; // Made below.
+  }
+
+  #numberOf(bytes: Uint8Array<ArrayBuffer>): number {
+    const text = Buffer.from(bytes.buffer).toString('latin1');
+    const known = this.#numbers.get(text);
+    if (known !== undefined) return known;
+    const number = this.#views.push(new DataView(bytes.buffer)) - 1;
+    this.#numbers.set(text, number);
+    return number;
+  }
 }

@@ -68,6 +68,12 @@ export const FAULTS: readonly Fault[] = [
     before: '    memory.setUint16(at + ID, chain.id);\n',
     after: '    memory.storeUint16(at + FLAGS, flags);\n    memory.setUint16(at + ID, chain.id);\n',
   },
+  {
+    name: 'packed device shows a batch before its last list is in it',
+    file: 'packed-device-queue.ts',
+    before: '      this.#heldAt = at;\n',
+    after: '      this.#heldAt = at;\n      memory.storeUint16(at + FLAGS, flags);\n',
+  },
   ...['split-driver', 'split-device', 'packed-driver', 'packed-device'].flatMap((side): Fault[] => [
     {
       name: `${side} does not look again before it sleeps`,

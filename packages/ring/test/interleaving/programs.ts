@@ -14,7 +14,7 @@ import {
   Taken,
   type Waiter,
 } from '@viommu/ring';
-import { BASE, type Program } from './explorer.ts';
+import { BASE, type Program } from './script.ts';
 
 /** The sides of the queue under test: those of the package, or copies with a planted fault. */
 export interface QueueMakers {
@@ -28,6 +28,13 @@ export interface Case {
   readonly features: QueueFeatures;
   /** How the driver sends its two requests. */
   readonly order: Order;
+  /** With IN_ORDER: one used entry for all chains between two publishes. */
+  readonly batchUsed?: boolean;
+  /**
+   * Who sleeps without having asked for a notification: a new queue wants all of them. The device has slept since before
+   * the first request, the driver sleeps once it has sent all of them.
+   */
+  readonly asleep?: 'driver' | 'device';
 }
 
 /** One after the other is answered; both made available at once; the second while the first is under way. */
@@ -49,15 +56,16 @@ function layoutOf(size: number): QueueLayout {
   return { size, descriptorArea: at(0), driverArea: at(96), deviceArea: at(128) };
 }
 
-export function driverProgram({ makers, features, order }: Case): Program {
+export function driverProgram({ makers, features, order, asleep }: Case): Program {
   const size = sizeOf(order);
   const batch = order === 'in turn' ? 1 : REQUEST_COUNT;
   return (side) => {
     const { memory } = side;
     const queue = side.setUp(() => makers.driver({ memory, layout: layoutOf(size), features }));
     const doorbell = side.bell(DOORBELL);
-    const waiter = new makers.Waiter({ bell: side.bell(INTERRUPT), pollsMax: 0 });
-    queue.suppressNotification();
+    const interrupt = side.bell(INTERRUPT);
+    const waiter = new makers.Waiter({ bell: interrupt, pollsMax: 0 });
+    if (asleep !== 'driver') queue.suppressNotification();
     let answered = 0;
     for (let first = 0; first < REQUEST_COUNT; first += batch) {
       for (let token = first; token < first + batch; token += 1) {
@@ -68,6 +76,7 @@ export function driverProgram({ makers, features, order }: Case): Program {
         if (order === 'overlapping' && queue.publish()) doorbell.ring();
       }
       if (queue.publish()) doorbell.ring();
+      if (asleep === 'driver') interrupt.wait(0, 0);
       for (let left = batch; left > 0;) {
         const token = queue.take();
         if (token === Taken.EMPTY) {
@@ -87,15 +96,18 @@ export function driverProgram({ makers, features, order }: Case): Program {
   };
 }
 
-export function deviceProgram({ makers, features, order }: Case): Program {
+export function deviceProgram({ makers, features, order, asleep, batchUsed }: Case): Program {
   const size = sizeOf(order);
   return (side) => {
     const { memory } = side;
-    const queue = side.setUp(() => makers.device({ memory, layout: layoutOf(size), features }));
+    const options = { memory, layout: layoutOf(size), features, batchUsed: batchUsed ?? false };
+    const queue = side.setUp(() => makers.device(options));
     const interrupt = side.bell(INTERRUPT);
-    const waiter = new makers.Waiter({ bell: side.bell(DOORBELL), pollsMax: 0 });
+    const doorbell = side.bell(DOORBELL);
+    const waiter = new makers.Waiter({ bell: doorbell, pollsMax: 0 });
     const chain = new Chain(memory, size);
     const byte = new Uint8Array(1);
+    if (asleep === 'device') doorbell.wait(0, 0);
     queue.suppressNotification();
     for (let served = 0; served < REQUEST_COUNT;) {
       const popped = queue.pop(chain);
