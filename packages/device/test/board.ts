@@ -31,6 +31,15 @@ const EVENT_BYTES = 0x20;
 const SLOTS = 64;
 const EVENTS = 8;
 
+/** Three endpoints, one of them with a reserved region. */
+export const OPTIONS: IommuDeviceOptions = {
+  endpoints: [
+    { id: 0x1_0028 },
+    { id: 8, reserved: [{ start: 0x8000n, last: 0x8fffn, type: 'reserved' }] },
+    { id: 9 },
+  ],
+};
+
 export interface BoardOptions {
   /** Features that the driver does not accept, besides packed rings unless {@link packed} is true. */
   readonly without?: bigint;
