@@ -261,7 +261,7 @@ describe('attaching', () => {
 });
 
 describe('requests of attaching', () => {
-  it('iommu.drv.attach.reserved-zero, iommu.drv.detach.reserved-zero, iommu.drv.req.head-reserved-zero', () => {
+  it('iommu.drv.attach.reserved-zero: and those of DETACH', () => {
     const { device, endpoint, domain } = setUpPair();
     attach(domain, endpoint);
     detach(endpoint);
@@ -281,7 +281,7 @@ describe('requests of attaching', () => {
     expect(device.types).toEqual([PROBE, ATTACH, ATTACH]);
   });
 
-  it('iommu.drv.attach.bypass-flag-existing-bypass, iommu.drv.attach.no-bypass-flag-existing-normal', () => {
+  it('iommu.drv.attach.bypass-flag-existing-bypass: each domain has one flag', () => {
     const { driver, device } = setUp();
     const endpoints = [8, 9, 10].map((id) => driver.probeDevice({ ids: [id] }));
     const [first] = endpoints;

@@ -130,15 +130,12 @@ describe('mapping', () => {
     [RW | MMIO, 7],
     [RW | CACHE | NOEXEC | PRIV, 3],
     [WRITE | NOEXEC | MMIO, 6],
-  ])(
-    'iommu.drv.map.read-flag-for-readable, iommu.drv.map.flags-undefined-zero: protection %i is flags %i',
-    (protection, flags) => {
-      const { device, domain } = setUpDomain();
-      mapPages(domain, 1, 1, 1, protection);
-      flushIotlbAll(domain);
-      expect(device.seen.map(mapped)).toMatchObject([{ flags }]);
-    },
-  );
+  ])('iommu.drv.map.read-flag-for-readable: protection %i is flags %i', (protection, flags) => {
+    const { device, domain } = setUpDomain();
+    mapPages(domain, 1, 1, 1, protection);
+    flushIotlbAll(domain);
+    expect(device.seen.map(mapped)).toMatchObject([{ flags }]);
+  });
 
   it('a protection without access, or with bits nobody knows, is EINVAL', () => {
     const { device, domain } = setUpDomain();
@@ -334,7 +331,7 @@ describe('unmapping', () => {
     expect(ofType(device, UNMAP)).toEqual([]);
   });
 
-  it('[A20] iommu.drv.unmap.covers-contiguous-mappings: up to the first hole', () => {
+  it('iommu.drv.unmap.covers-contiguous-mappings [A20]: up to the first hole', () => {
     const { device, domain } = setUpDomain();
     mapPages(domain, 0, 0, 1, RW);
     mapPages(domain, 2, 2, 1, RW);

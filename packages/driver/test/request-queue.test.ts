@@ -156,7 +156,7 @@ describe('requests on the ring', () => {
     ]);
   });
 
-  it('iommu.drv.unmap.reserved-zero, iommu.drv.req.head-reserved-zero: slots used again carry nothing over', () => {
+  it('iommu.drv.unmap.reserved-zero: slots used again carry nothing over', () => {
     const { driver, device } = setUp({ queueSizes: [4, 4] });
     const { requests } = driver;
     for (let round = 0; round < 20; round += 1) {
