@@ -5,6 +5,7 @@
  * so that a mix-up shows.
  */
 
+import { AssertionError } from '@viommu/common';
 import { BufferList, Chain, Popped, Taken } from '@viommu/ring';
 import { describe, expect, it } from 'vitest';
 import { Arena } from './kit/arena.ts';
@@ -181,6 +182,16 @@ describe.each(FORMATS)('$name: chains in flight', (format) => {
     for (let token = 0; token < 3; token += 1) driver.add(list, token);
     expect(driver.take()).toBe(99);
     expect(driver.fault).toBeUndefined();
+  });
+});
+
+describe.each(FORMATS)('$name: adding', (format) => {
+  it('takes no list without a buffer and no negative token', () => {
+    const { arena, driver } = createPair({ format });
+    const list = arena.buffers([], [1]);
+    expect(() => driver.add(new BufferList(1), 0)).toThrow(AssertionError);
+    expect(() => driver.add(list, -1)).toThrow(AssertionError);
+    expect([driver.add(list, 0), driver.inFlight]).toEqual([true, 1]);
   });
 });
 

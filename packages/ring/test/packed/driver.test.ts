@@ -39,8 +39,8 @@ function setUp({ size = 8, features = {}, buffersPerChain = 4 }: Run = {}) {
 }
 
 interface Seen extends WalkedList {
-  /** How many buffers the list had, and its token. */
-  readonly count: number;
+  /** The list as it was handed over, and its token. */
+  readonly list: BufferList;
   readonly token: number;
 }
 
@@ -63,7 +63,7 @@ function run(side: ReturnType<typeof setUp>, see: (list: Seen, inFlight: readonl
     }
     if (tryAdd(queue, list, token)) {
       queue.publish();
-      const seen = { ...walkList(arena, place, next), count, token };
+      const seen = { ...walkList(arena, place, next), list, token };
       next.advance(seen.slots.length);
       must(queue.position === next.word, `position ${queue.position} and not ${next.word}`);
       inFlight.push(seen);
@@ -97,6 +97,17 @@ function* everyList(runs: readonly Run[] = RUNS): Generator<Seen> {
 }
 
 describe('lists', () => {
+  it('describe each buffer as it was handed over, in slots or in a table', () => {
+    for (const { list, buffers } of everyList())
+      expect(buffers.map(({ addr, len, flags }) => [addr, len, flags & WRITE])).toEqual(
+        Array.from({ length: list.count }, (_, index) => [
+          (BigInt(list.high[index] ?? 0) << 32n) | BigInt(list.low[index] ?? 0),
+          list.length[index],
+          index < list.readableCount ? 0 : WRITE,
+        ]),
+      );
+  });
+
   it('packed.drv.sg.writable-last: no readable buffer follows a writable one', () => {
     for (const { buffers } of everyList()) {
       const flags = buffers.map((entry) => entry.flags & WRITE);
@@ -109,7 +120,7 @@ describe('lists', () => {
     () => {
       for (const size of [1, 2, 3, 5, 8]) {
         const lists = [...everyList([{ size }])];
-        expect(lists.map(({ slots }) => slots.length)).toEqual(lists.map(({ count }) => count));
+        expect(lists.map(({ slots }) => slots.length)).toEqual(lists.map(({ list }) => list.count));
         expect(Math.max(...lists.map(({ slots }) => slots.length))).toBe(size);
       }
     },
@@ -121,7 +132,9 @@ describe('lists', () => {
       const lists = [...everyList([{ size, features, buffersPerChain: 16 }])];
       expect(Math.max(...lists.map(({ table }) => table.length))).toBe(size);
       expect(lists.every(({ slots }) => slots.length === 1)).toBe(true);
-      expect(lists.map(({ buffers }) => buffers.length)).toEqual(lists.map(({ count }) => count));
+      expect(lists.map(({ buffers }) => buffers.length)).toEqual(
+        lists.map(({ list }) => list.count),
+      );
     }
   });
 

@@ -265,6 +265,18 @@ describe.each(SIDES)('what it says itself: %s', (_, create) => {
     }
   });
 
+  it('nothing that it has said already, when it needs no notification', () => {
+    const { memory, queue, publish } = create();
+    for (let turn = 0; turn < 3; turn += 1) {
+      queue.armNotification();
+      queue.suppressNotification();
+      publish([1]);
+      memory.trace = [];
+      queue.suppressNotification();
+      expect(memory.trace).toEqual([]);
+    }
+  });
+
   it('the descriptor before the mode, so that the other side sees none without the other', () => {
     const { memory, place, queue, publish } = create();
     const event = create === deviceSide ? place.deviceEvent : place.driverEvent;
