@@ -53,6 +53,7 @@ export class Board {
   readonly mmio: MmioDevice;
   readonly memory: SharedMemory;
   readonly window: RegisterWindow;
+  readonly interruptBell: Bell;
   readonly #options: BoardOptions;
   readonly #buffer = new SharedArrayBuffer(RAM_AT + RAM_BYTES);
   readonly #freeSlots: number[] = Array.from({ length: SLOTS }, (_, slot) => slot);
@@ -74,9 +75,10 @@ export class Board {
       size: RAM_BYTES,
       base: guestPhysical(RAM_BASE),
     });
+    this.interruptBell = new Bell(new Int32Array(this.#buffer, 0, 1), 0);
     this.mmio = new MmioDevice({
       window: this.window,
-      interruptBell: new Bell(new Int32Array(this.#buffer, 0, 1), 0),
+      interruptBell: this.interruptBell,
       memory: this.memory,
       device: this.device,
     });

@@ -1,6 +1,6 @@
 /** Saved registers and queues that no device can have, and some that one can. */
 
-import { VirtioFeature, featureMask } from '@viommu/common';
+import { MmioRegister, VirtioFeature, featureMask } from '@viommu/common';
 import { describe, expect, it } from 'vitest';
 import { Board, OPTIONS, RAM_BASE } from './board.ts';
 import { attachBytes } from './guest.ts';
@@ -8,6 +8,8 @@ import { type MmioImage, deviceImage, hexOf, mmioImage, outcome } from './image.
 
 const QUEUE_AREAS = [RAM_BASE, RAM_BASE + 0x100n, RAM_BASE + 0x800n] as const;
 const READY = { size: 16, ready: 1, position: 5, areas: QUEUE_AREAS };
+
+const { InterruptACK: InterruptAck, InterruptStatus } = MmioRegister;
 
 describe('saved registers', () => {
   const device = (features: bigint, of = new Board().device.offeredFeatures) =>
@@ -140,5 +142,24 @@ describe('saved registers', () => {
       board.mmio.restore(image);
       expect(board.mmio.serve()).toBe(served);
     }
+    // Nor does it interrupt: a change of the configuration waits for a driver.
+    board.set(InterruptAck, 3);
+    board.mmio.configChanged();
+    expect(board.get(InterruptStatus)).toBe(0);
+    board.device.restore(board.device.save());
+    expect([board.device.serve(), board.device.arm()]).toEqual([false, true]);
+  });
+
+  it('wake whoever waits for an interrupt that stands, and say that a reset is due', () => {
+    const board = new Board();
+    const rung = board.interruptBell.value();
+    board.mmio.restore(mmioImage(running, device(split)));
+    expect([board.interruptBell.value(), board.mmio.fault]).toEqual([rung, undefined]);
+    const broken = { ...running, status: 0x4f, interruptStatus: 2 };
+    board.mmio.restore(mmioImage(broken, device(split)));
+    expect(board.interruptBell.value()).not.toBe(rung);
+    expect(board.mmio.fault).toContain('reset');
+    board.set(0x70, 0);
+    expect(board.mmio.fault).toBeUndefined();
   });
 });

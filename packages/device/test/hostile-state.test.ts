@@ -124,6 +124,9 @@ describe('a saved device', () => {
     device.iommu.translateRange(8, 0n as never, 1, 1); // An Iova.
     expect(log.at(-1)).not.toBe('dropped');
     expect(device.droppedFaults).toBe(4);
+    log.length = 0;
+    device.restore(deviceImage({ ...TRUE_DEVICE, domains: [] }));
+    expect(log).toEqual(['device reset']);
   });
 
   it('is refused by a device of other options, endpoints or regions', () => {
