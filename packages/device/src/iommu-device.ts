@@ -159,14 +159,15 @@ export class IommuDevice implements VirtioDevice {
       droppedFaults: BigInt(this.#faults.dropped),
       dropSeen: this.#faults.dropSeen ? 1 : 0,
     });
-    this.iommu.save(image);
+    this.iommu.save(image.addBytes(this.#configWithoutBypass()));
     return image.finish();
   }
 
   /**
    * Takes over what {@link save} returned, all of it or nothing; `features` are those that a transport remembers, if there
-   * is one. The device has no queues then, until it is started. Options, limits excepted, and endpoints have to be those
-   * of the device that was saved: what the platform chose is no matter of an image.
+   * is one. The device has no queues then, until it is started. What a driver has read must still be true, so the offer,
+   * the configuration space and the endpoints with their regions have to be those of the device that was saved; limits
+   * may differ, if the state fits them.
    *
    * @throws {IommuError} `EINVAL` for an image that is not whole, or of no state of this device.
    */
@@ -174,7 +175,10 @@ export class IommuDevice implements VirtioDevice {
     const from = new ImageReader(image, IMAGE);
     const state = from.read(DeviceState);
     const offered = this.offeredFeatures;
-    checkSaved(state.offeredFeatures === offered, 'it is of a device that offers other features');
+    checkSaved(
+      state.offeredFeatures === offered && from.matches(this.#configWithoutBypass()),
+      'it is of a device with another offer or configuration',
+    );
     const negotiated = state.features;
     checkSaved(
       (features ?? negotiated) === negotiated &&
@@ -283,6 +287,11 @@ export class IommuDevice implements VirtioDevice {
     this.#chain = undefined;
     this.#view = this.#gatheredView;
     this.#faults.stop();
+  }
+
+  /** What a driver has read of the configuration space for good. */
+  #configWithoutBypass(): Uint8Array {
+    return this.config.with(IommuConfig.offset.bypass, 0);
   }
 
   #showBypass(): void {

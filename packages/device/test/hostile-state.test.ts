@@ -204,7 +204,6 @@ describe('a saved device', () => {
         ...TRUE_DEVICE,
         offered: offeredFeatures,
         features: offeredFeatures,
-        control: 1,
         domains: [],
         bypass,
       };

@@ -85,7 +85,6 @@ export interface DeviceImage {
   readonly input?: readonly [bigint, bigint];
   readonly domainRange?: readonly [number, number];
   readonly probeSize?: number;
-  readonly control?: number;
   /** By id, each with the properties that a PROBE returns. */
   readonly endpoints?: readonly (readonly [id: number, properties: Uint8Array])[];
   readonly bypass?: number;
@@ -103,9 +102,9 @@ export function deviceImage(image: DeviceImage): Uint8Array<ArrayBuffer> {
     .u64(image.offered, image.features, image.dropped ?? 0n)
     .u32(image.dropSeen ?? 0)
     .u64(image.pageSizeMask ?? 0xffff_ffff_ffff_f000n, ...input)
-    .u32(...domainRange, image.probeSize ?? 512, image.control ?? 0, endpoints.length);
+    .u32(...domainRange, image.probeSize ?? 512, 0)
+    .u32(image.bypass ?? 0, endpoints.length, image.domainCount ?? domains.length);
   for (const [id, properties] of endpoints) bytes.u32(id, properties.length).add(properties);
-  bytes.u32(image.bypass ?? 0, image.domainCount ?? domains.length);
   for (const { id, flags = 0, endpoints: members = [8], mappings = [], ...counts } of domains) {
     const { endpointCount = members.length, mappingCount = mappings.length } = counts;
     bytes.u32(id, flags, endpointCount, mappingCount).u32(...members);

@@ -114,14 +114,15 @@ export class ImageReader {
     return layout.read(this.#view, this.#take(layout.size));
   }
 
-  /** The next bytes. @throws {IommuError} `EINVAL` if there are fewer. */
-  bytes(length: number): Uint8Array {
-    return new Uint8Array(this.#view.buffer, this.#take(length), length);
+  /** Reads as many bytes; true if they are these. */
+  matches(bytes: Uint8Array): boolean {
+    const found = new Uint8Array(this.#view.buffer, this.#take(bytes.length), bytes.length);
+    return found.every((byte, at) => byte === bytes[at]);
   }
 
   /** All bytes that are left. */
   rest(): Uint8Array {
-    return this.bytes(this.#view.byteLength - this.#at);
+    return new Uint8Array(this.#view.buffer, this.#take(this.#view.byteLength - this.#at));
   }
 
   /** @throws {IommuError} `EINVAL` unless everything was read. */

@@ -287,8 +287,8 @@ export class Iommu {
   }
 
   /**
-   * Takes over what {@link save} added last to an image, with `features` negotiated; all of it or nothing. Options and
-   * endpoints have to be those of the device that was saved; limits may differ, if the state fits them.
+   * Takes over what {@link save} added last to an image, with `features` negotiated; all of it or nothing. Endpoints and
+   * their regions have to be those of the IOMMU that was saved, and the state has to fit options and limits.
    *
    * @throws {IommuError} `EINVAL` for what no driver could bring this device into, or more bytes than that.
    */

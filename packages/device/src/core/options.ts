@@ -38,10 +38,7 @@ export interface IommuOptions {
  * What lets accesses of unattached endpoints through: the `bypass` field of the configuration space (BYPASS_CONFIG),
  * the negotiation of the old BYPASS feature, or nothing.
  */
-export type BypassControl = (typeof BYPASS_CONTROLS)[number];
-
-/** In the order of their numbers in saved states. */
-export const BYPASS_CONTROLS = ['config', 'legacy', 'none'] as const;
+export type BypassControl = 'config' | 'legacy' | 'none';
 
 /** Options that are complete and contradict nothing. */
 export type CheckedOptions = Required<

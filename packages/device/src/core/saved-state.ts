@@ -1,5 +1,5 @@
 /**
- * The state of an IOMMU as bytes: what it is made of, then its domains with their endpoints and mappings. Decision 0012.
+ * The state of an IOMMU as bytes: its endpoints, its domains, and what is attached and mapped there. Decision 0012.
  *
  * Saved requests are handled anew, in a second state, by the functions that handle requests: so the result is one that a
  * driver could have reached, every bound holds, and the first state stays as it is until all is well.
@@ -19,33 +19,15 @@ import {
 } from '@viommu/common';
 import { attach } from './attach.ts';
 import { map } from './map.ts';
-import { BYPASS_CONTROLS } from './options.ts';
 import type { IommuState } from './state.ts';
 
-const platformFields = {
-  pageSizeMask: 'le64',
-  inputStart: 'le64',
-  inputLast: 'le64',
-  domainFirst: 'le32',
-  domainLast: 'le32',
-  probeSize: 'le32',
-  bypassControl: 'le32',
-  endpoints: 'le32',
-} as const;
-/** What the platform chose, with its endpoints behind it in the order of their numbers. */
-const Platform: Struct<typeof platformFields> = struct('viommu_platform', 44, platformFields);
+const headFields = { bypass: 'le32', endpoints: 'le32', domains: 'le32' } as const;
+/** The endpoints follow in the order of their numbers, then the domains in the order in which they began. */
+const StateHead: Struct<typeof headFields> = struct('viommu_state', 12, headFields);
 
 const endpointFields = { id: 'le32', propertyBytes: 'le32' } as const;
 /** One endpoint; the properties that a PROBE returns follow. */
-const PlatformEndpoint: Struct<typeof endpointFields> = struct(
-  'viommu_platform_endpoint',
-  8,
-  endpointFields,
-);
-
-const headFields = { bypass: 'le32', domains: 'le32' } as const;
-/** Domains follow in the order in which they began. */
-const StateHead: Struct<typeof headFields> = struct('viommu_state', 8, headFields);
+const SavedEndpoint: Struct<typeof endpointFields> = struct('viommu_endpoint', 8, endpointFields);
 
 const domainFields = { id: 'le32', flags: 'le32', endpoints: 'le32', mappings: 'le32' } as const;
 /** One domain: the flags of its ATTACH requests; endpoints follow in the order of their numbers, then mappings in order. */
@@ -68,9 +50,13 @@ const SavedMapping: Struct<typeof mappingFields> = struct('viommu_mapping', 28, 
 
 /** Adds a state to an image. */
 export function writeState(state: IommuState, into: ImageWriter): void {
-  writePlatform(state, into);
-  into.add(StateHead, { bypass: state.bypass ? 1 : 0, domains: state.domains.size });
   const { pool } = state;
+  into.add(StateHead, {
+    bypass: state.bypass ? 1 : 0,
+    endpoints: state.endpoints.size,
+    domains: state.domains.size,
+  });
+  writeEndpoints(state, into);
   for (const { id, bypass, endpoints, mappings } of state.domains.values()) {
     const flags = bypass ? AttachFlag.BYPASS : 0;
     into.add(SavedDomain, { id, flags, endpoints: endpoints.size, mappings: mappings.size });
@@ -92,16 +78,14 @@ export function writeState(state: IommuState, into: ImageWriter): void {
  * @throws {IommuError} `EINVAL` for a state that no driver could bring such a device into.
  */
 export function readState(state: IommuState, features: bigint, from: ImageReader): IommuState {
-  const own = new ImageWriter({ kind: 0, version: 0 });
-  writePlatform(state, own);
-  const { content } = own;
-  const saved = from.bytes(content.length);
-  checkSaved(
-    content.every((byte, at) => byte === saved[at]),
-    'it is of a device with other options or endpoints',
-  );
-  const { bypass, domains } = from.read(StateHead);
+  const { bypass, endpoints, domains } = from.read(StateHead);
   checkSaved(bypass <= (state.bypassControl === 'config' ? 1 : 0), 'it has an impossible bypass');
+  const own = new ImageWriter({ kind: 0, version: 0 });
+  writeEndpoints(state, own);
+  checkSaved(
+    endpoints === state.endpoints.size && from.matches(own.content),
+    'it is of a device with other endpoints, or other regions',
+  );
   const restored = state.fresh();
   restored.negotiate(features);
   restored.bypass = bypass === 1;
@@ -144,20 +128,10 @@ function readDomain(state: IommuState, from: ImageReader): void {
   }
 }
 
-/** The choices of the platform, which a saved state never changes. */
-function writePlatform(state: IommuState, into: ImageWriter): void {
-  into.add(Platform, {
-    pageSizeMask: state.pageSizeMask,
-    inputStart: state.inputRange.start,
-    inputLast: state.inputRange.last,
-    domainFirst: state.domainRange.first,
-    domainLast: state.domainRange.last,
-    probeSize: state.probeSize,
-    bypassControl: BYPASS_CONTROLS.indexOf(state.bypassControl),
-    endpoints: state.endpoints.size,
-  });
-  for (const { id, properties } of inOrder(state.endpoints.values()))
-    into.add(PlatformEndpoint, { id, propertyBytes: properties.length }).addBytes(properties);
+/** Endpoints and their regions are the platform's choice, which a saved state never changes. */
+function writeEndpoints({ endpoints }: IommuState, into: ImageWriter): void {
+  for (const { id, properties } of inOrder(endpoints.values()))
+    into.add(SavedEndpoint, { id, propertyBytes: properties.length }).addBytes(properties);
 }
 
 function inOrder<Item extends { readonly id: number }>(items: Iterable<Item>): readonly Item[] {
