@@ -16,7 +16,7 @@ export interface PairData {
 }
 
 /** Words of `control`. */
-export const Control = { STOP: 0, BEGUN: 1 } as const;
+export const Control = { STOP: 0, THERE: 16, BACK: 32 } as const;
 
 /** What a thread answers when a window is over. */
 export interface Report {
@@ -27,7 +27,7 @@ export interface Report {
 }
 
 export class Pair implements Contender {
-  readonly #control = new Int32Array(new SharedArrayBuffer(64));
+  readonly #control = new Int32Array(new SharedArrayBuffer(256));
   readonly #bytes = new Uint8Array(new SharedArrayBuffer(ARENA_BYTES));
   readonly #device: Worker;
   readonly #driver: Worker;
@@ -59,7 +59,8 @@ export class Pair implements Contender {
   async window(order: Order): Promise<Outcome> {
     this.#bytes.fill(0);
     Atomics.store(this.#control, Control.STOP, 0);
-    Atomics.store(this.#control, Control.BEGUN, 0);
+    Atomics.store(this.#control, Control.THERE, 0);
+    Atomics.store(this.#control, Control.BACK, 0);
     const device = this.#ask(this.#device, order);
     const driver = this.#ask(this.#driver, order);
     const [{ collections }, report] = await Promise.all([device, driver]);

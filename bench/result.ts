@@ -24,7 +24,8 @@ export interface Figure {
 
 export function figureOf(one: Comparison, samples: readonly Sample[]): Figure {
   const { name, unit, against, goal } = one;
-  const time = goal === undefined ? against.variant.startsWith('floor.') : 'atMost' in goal;
+  const floor = against.variant.startsWith('floor.') && one.busy !== true;
+  const time = goal === undefined ? floor : 'atMost' in goal;
   const ratios = samples.map(({ rate, againstRate }) =>
     time ? againstRate / rate : rate / againstRate,
   );

@@ -8,16 +8,17 @@ const BACK = 128;
 
 /** Both threads poll. One batch of any size is one round trip. */
 const pingPong: Variant = {
-  device({ buffer, stopped }) {
+  device({ buffer, meet, stopped }) {
     const words = new Int32Array(buffer);
+    meet();
     for (let turn = 1; ; turn += 1) {
       while (Atomics.load(words, THERE) !== turn) if (stopped()) return;
       Atomics.store(words, BACK, turn);
     }
   },
-  driver({ buffer }, _batch, limit) {
+  driver({ buffer, meet }, _batch, limit) {
     const words = new Int32Array(buffer);
-    limit.start();
+    meet();
     for (let turn = 1; ; turn += 1) {
       if (turn % 64 === 0 && limit.reached(turn - 1)) return turn - 1;
       Atomics.store(words, THERE, turn);
@@ -31,8 +32,9 @@ const SLEEP_MS = 5;
 
 /** Each thread sleeps until the other has written its word. */
 const waitNotify: Variant = {
-  device({ buffer, stopped }) {
+  device({ buffer, meet, stopped }) {
     const words = new Int32Array(buffer);
+    meet();
     for (let turn = 1; ; turn += 1) {
       while (Atomics.load(words, THERE) !== turn) {
         if (stopped()) return;
@@ -42,9 +44,9 @@ const waitNotify: Variant = {
       Atomics.notify(words, BACK);
     }
   },
-  driver({ buffer }, _batch, limit) {
+  driver({ buffer, meet }, _batch, limit) {
     const words = new Int32Array(buffer);
-    limit.start();
+    meet();
     for (let turn = 1; ; turn += 1) {
       if (limit.reached(turn - 1)) return turn - 1;
       Atomics.store(words, THERE, turn);

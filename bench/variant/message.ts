@@ -43,13 +43,15 @@ const END = 'end';
 /** One message for each request. */
 function each({ encode, decode }: typeof plain): Variant {
   return {
-    device: ({ port }) =>
-      listen(port, (message) => {
+    device: ({ port, meet }) => {
+      meet();
+      return listen(port, (message) => {
         if (message === END) return false;
         port.postMessage(encode(answer(decode(message) as Request))); // The driver's.
         return true;
-      }),
-    async driver({ port }, batch, limit) {
+      });
+    },
+    async driver({ port, meet }, batch, limit) {
       let done = 0;
       let inFlight = batch;
       const over = listen(port, (message) => {
@@ -59,7 +61,7 @@ function each({ encode, decode }: typeof plain): Variant {
         else port.postMessage(encode(request(done)));
         return inFlight > 0;
       });
-      limit.start();
+      meet();
       for (let index = 0; index < batch; index += 1) port.postMessage(encode(request(index)));
       await over;
       port.postMessage(END);
@@ -70,14 +72,16 @@ function each({ encode, decode }: typeof plain): Variant {
 
 /** One message for each batch: an array of requests. */
 const array: Variant = {
-  device: ({ port }) =>
-    listen(port, (message) => {
+  device: ({ port, meet }) => {
+    meet();
+    return listen(port, (message) => {
       if (message === END) return false;
       const requests = packed.decode(message) as Request[]; // The driver's.
       port.postMessage(packed.encode(requests.map(answer)));
       return true;
-    }),
-  async driver({ port }, batch, limit) {
+    });
+  },
+  async driver({ port, meet }, batch, limit) {
     let done = 0;
     const send = (): void =>
       port.postMessage(packed.encode(Array.from({ length: batch }, (_, i) => request(done + i))));
@@ -89,7 +93,7 @@ const array: Variant = {
       send();
       return true;
     });
-    limit.start();
+    meet();
     send();
     await over;
     port.postMessage(END);

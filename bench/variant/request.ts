@@ -19,8 +19,10 @@ import {
 import { ARENA_BYTES, type Arena, type Variant } from './variant.ts';
 
 const WINDOW_AT = CONTROL_PAGE_SIZE;
-/** A word in the page of the window, behind it: not 0 once the registers are there. */
+/** A word in the page of the window, behind it: whose registers are there, and whose driver is prepared. */
 const READY = (WINDOW_AT + 2048) / 4;
+const SERVED = 1;
+const PREPARED = 2;
 const RAM_AT = WINDOW_AT + 4096;
 const RAM_BASE = 0x4000_0000n;
 const SLEEP_MS = 5;
@@ -42,12 +44,17 @@ const map: Variant = {
       devices: [new MmioDevice({ window, interruptBell, memory, device })],
     });
     const words = new Int32Array(arena.buffer);
-    Atomics.store(words, READY, 1);
+    Atomics.store(words, READY, SERVED);
     Atomics.notify(words, READY);
+    // The driver needs an answer to every register write while it prepares.
+    while (!prepared(words)) port.wait(SLEEP_MS);
+    arena.meet();
     while (!arena.stopped()) port.wait(SLEEP_MS);
   },
   driver(arena, batch, limit) {
-    Atomics.wait(new Int32Array(arena.buffer), READY, 0);
+    const words = new Int32Array(arena.buffer);
+    const { control } = partsOf(arena);
+    Atomics.wait(words, READY, 0);
     const queue = requestQueue(arena);
     const failures = new Failures();
     const add = (mapping: boolean, page: number): void => {
@@ -59,7 +66,9 @@ const map: Variant = {
     const clockPeriod = batch >= 64 ? 1 : 8;
     let first = 0;
     let done = 0;
-    limit.start();
+    Atomics.store(words, READY, PREPARED);
+    control.hostBell.ring();
+    arena.meet();
     for (let turn = 0; turn % clockPeriod !== 0 || !limit.reached(done); turn += 1) {
       for (let index = 0; index < batch; index += 1) add(true, pageOf(first + index));
       queue.syncReq();
@@ -72,6 +81,10 @@ const map: Variant = {
     return done;
   },
 };
+
+function prepared(words: Int32Array): boolean {
+  return Atomics.load(words, READY) === PREPARED;
+}
 
 /** The page of a mapping that comes and goes. */
 function pageOf(index: number): number {

@@ -60,6 +60,7 @@ function ring({ pollsMax, batchUsed = false, ...rest }: Options): Variant {
       const waiter = waiterOn(doorbell);
       const chain = new Chain(memory, SIZE);
       queue.suppressNotification();
+      arena.meet();
       const burst = batch === 0 ? STREAM_BURST : SIZE;
       while (!arena.stopped()) {
         if (!waiter.wait(queue, SLEEP_MS)) continue;
@@ -83,7 +84,7 @@ function ring({ pollsMax, batchUsed = false, ...rest }: Options): Variant {
       let page = 0;
       let inFlight = 0;
       let done = 0;
-      limit.start();
+      arena.meet();
       for (let turn = 0; ; turn += 1) {
         const last = turn % clockPeriod === 0 && limit.reached(done);
         if (last && inFlight === 0) return done;

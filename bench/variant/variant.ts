@@ -16,6 +16,11 @@ export interface Arena {
   readonly buffer: SharedArrayBuffer;
   /** To the other thread. */
   readonly port: MessagePort;
+  /**
+   * Both sides call this once they are prepared: the time counts from here. It returns when both run, each on a
+   * processor of its own if there are two to be had.
+   */
+  readonly meet: () => void;
   /** True once the driver's side is done. */
   readonly stopped: () => boolean;
 }
@@ -23,8 +28,6 @@ export interface Arena {
 /** When the driver's side has done enough. Looking costs some 50 ns. */
 export interface Limit {
   reached(requests: number): boolean;
-  /** The time counts from here; what comes before is preparation. */
-  start(): void;
 }
 
 export const ARENA_BYTES: number = 1 << 20;
