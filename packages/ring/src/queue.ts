@@ -155,6 +155,9 @@ export interface DriverQueue {
   armNotification(): boolean;
   /** Tells the device that notifications are not needed for now. */
   suppressNotification(): void;
-  /** What this side knows apart from shared memory; at any time, with chains in flight or not yet published. */
+  /**
+   * What this side knows apart from shared memory, `takenBytes` excepted; at any time, with chains in flight or not yet
+   * published.
+   */
   save(): DriverQueueState;
 }
