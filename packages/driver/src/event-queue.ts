@@ -105,7 +105,8 @@ export class EventQueue {
     let failure: unknown = undefined;
     for (let more = true; more;) {
       try {
-        more = this.#next(true);
+        // Nothing is published any more, so this ends.
+        more = this.#next();
       } catch (error) {
         // The records behind that of a handler that throws are not lost.
         failure ??= error;
@@ -130,8 +131,8 @@ export class EventQueue {
     if (this.#queue.publish()) this.#options.notify(this.#queue.position);
   }
 
-  /** Takes one buffer, puts it back unless the ring is retired, and reports what was in it. */
-  #next(retired = false): boolean {
+  /** Takes one buffer, puts it back and reports what was in it. */
+  #next(): boolean {
     const index = this.#queue.take();
     const buffers = this.#buffers[index];
     if (buffers === undefined) {
@@ -142,7 +143,7 @@ export class EventQueue {
     const { dma, log } = this.#options;
     dma.memory.read(this.piece.position + index * RECORD_BYTES, this.#record, 0, RECORD_BYTES);
     // Before anything else can fail: a buffer that is not put back is lost.
-    if (!retired) this.#queue.add(buffers, index);
+    this.#queue.add(buffers, index);
     if (written < RECORD_BYTES) log.count('eventShort');
     else {
       if (written > RECORD_BYTES) log.count('eventLong');

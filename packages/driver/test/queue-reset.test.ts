@@ -11,6 +11,7 @@ import {
 } from '@viommu/common';
 import {
   type Domain,
+  IommuDriver,
   NO_STATUS,
   Protection,
   allocPaging,
@@ -22,7 +23,7 @@ import {
 } from '@viommu/driver';
 import { describe, expect, it } from 'vitest';
 import { ALL_FEATURES, without } from './helper/scripted-device.ts';
-import { MAP, PROBE, type Setup, UNMAP, codeOf, ofType, setUp } from './helper/setup.ts';
+import { MAP, PROBE, type Setup, UNMAP, codeOf, ofType, prepare, setUp } from './helper/setup.ts';
 
 const READ_WRITE = Protection.READ | Protection.WRITE;
 
@@ -262,6 +263,37 @@ describe('the reset of the request queue', () => {
     addPages(setup, [1], ends);
     driver.requests.syncReq();
     expect(ends).toEqual(['1 0']);
+  });
+
+  it('leaves the driver as it was: awake it wants no interrupts, asleep it does', async () => {
+    const { device, driverOptions } = prepare({ queueSizes: [16, 8] });
+    device.script = willing;
+    const { idle: _, ...options } = driverOptions;
+    const driver = IommuDriver.probe(options);
+    const bell = device.interruptBell;
+    for (const size of [undefined, 8]) {
+      driver.resetRequestQueue(size);
+      driver.requests.addMap(undefined, 1, 1, 1, 1, 3);
+      const before = bell.value();
+      const synced = driver.requests.syncReqAsync();
+      expect(device.interruptStatus).toBe(0);
+      device.serve();
+      expect(bell.value()).toBe(before + 1);
+      expect(await synced).toBeUndefined();
+      // Nobody sleeps: the answer is found by whoever looks.
+      driver.resetRequestQueue(size);
+      driver.requests.addMap(undefined, 1, 1, 1, 1, 3);
+      const again = driver.requests.syncReqAsync();
+      driver.resetRequestQueue(size);
+      await again;
+      driver.resetRequestQueue(size);
+      const quiet = bell.value();
+      driver.requests.addMap(undefined, 1, 1, 1, 1, 3);
+      device.onNotify = () => device.serve();
+      expect(driver.requests.syncReq()).toBeUndefined();
+      device.onNotify = () => undefined;
+      expect(bell.value()).toBe(quiet);
+    }
   });
 
   it('again and again takes no more memory', () => {

@@ -98,6 +98,8 @@ export class ScriptedDevice implements DriverTransport {
   readonly model: ModelIommu = new ModelIommu();
   /** What the driver did, in order. */
   readonly calls: string[] = [];
+  /** Called for each notification. */
+  onNotify: (queue: number) => void = () => undefined;
   /** Where the queue was at each notification. */
   readonly positions: (readonly [queue: number, position: number])[] = [];
   readonly configWrites: { offset: number; width: number; value: number }[] = [];
@@ -276,6 +278,7 @@ export class ScriptedDevice implements DriverTransport {
     this.calls.push(`notify ${queue}`);
     this.positions.push([queue, position]);
     this.notifications += 1;
+    this.onNotify(queue);
   }
 
   acknowledgeInterrupts(): number {
