@@ -49,13 +49,20 @@ describe('used ids', () => {
     expectDriverBroken(attacked, /not in flight/);
   });
 
-  it('R-15 of a list that was added and not published', () => {
-    const attacked = attackPackedDriver();
-    const { queue, device, pair } = attacked;
-    send(attacked, 1);
-    queue.add(pair, 2);
-    device.use(1, 4, 2);
-    expectDriverBroken(attacked, /not available yet/);
+  it('R-15 of a list that was added and not published, whatever ids were used before', () => {
+    for (let before = 0; before < 16; before += 1) {
+      const attacked = attackPackedDriver();
+      const { queue, device, pair } = attacked;
+      for (let turn = 0; turn < before; turn += 1) {
+        send(attacked, turn);
+        device.use(turn % 8, 4, 2);
+        expect(queue.take()).toBe(turn);
+      }
+      send(attacked, 1);
+      for (const token of [2, 3]) queue.add(pair, token);
+      device.use((before + 1 + (before % 2)) % 8, 4, 2);
+      expectDriverBroken(attacked, /not available yet/);
+    }
   });
 
   it('R-15 of a list that was added and not published, with one list kept for 65,534 others', () => {
