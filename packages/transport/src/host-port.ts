@@ -88,9 +88,10 @@ export class HostPort {
 
   #serveMailboxes(): boolean {
     let worked = false;
-    for (const [index, mailbox] of this.#mailboxes.entries()) {
-      const device = this.#devices[index]!; // A mailbox was made for each.
-      if (!mailbox.serve(device)) continue;
+    // By index: this runs with every bell, and iterating over entries would allocate.
+    for (let index = 0; index < this.#devices.length; index += 1) {
+      const device = this.#devices[index]!; // Below the length.
+      if (!this.#mailboxes[index]!.serve(device)) continue; // One was made for each.
       worked = true;
       // The write may have brought queues, and we are awake.
       device.suppress();
