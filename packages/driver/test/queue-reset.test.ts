@@ -265,6 +265,26 @@ describe('the reset of the request queue', () => {
     expect(ends).toEqual(['1 0']);
   });
 
+  it('has nothing to fear of a ring that the device damaged: what it cannot tell has failed', async () => {
+    const setup = setUpWilling({ queueSizes: [16, 8] });
+    const { driver, device } = setup;
+    const ends: string[] = [];
+    device.script = (_, index) => (index === 0 ? { status: Status.OK } : { hold: true });
+    addPages(setup, [1, 2], ends);
+    const synced = driver.requests.syncReqAsync();
+    device.serve();
+    device.requestQueue.push({ id: 77 } as never, 4); // No chain that the device has.
+    device.requestQueue.publish();
+    driver.resetRequestQueue();
+    expect(ends).toEqual(['1 0', `2 ${NO_STATUS}`]);
+    expect(await synced).toBeUndefined();
+    device.script = willing;
+    addPages(setup, [3], ends);
+    expect(driver.requests.syncReq()).toBeUndefined();
+    expect(ends.slice(2)).toEqual(['3 0']);
+    expect(driver.log.counters.queueBroken).toBe(0);
+  });
+
   it('leaves the driver as it was: awake it wants no interrupts, asleep it does', async () => {
     const { device, driverOptions } = prepare({ queueSizes: [16, 8] });
     device.script = willing;
