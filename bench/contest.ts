@@ -28,10 +28,14 @@ export interface Sample {
   readonly outcome: Outcome;
 }
 
-/** Compiles and settles a contender's code before it counts. */
+/** Lets a contender run until it gets no faster: its code is compiled then. */
 export async function warmUp({ contender, batch }: Entry, windowMs: number): Promise<void> {
-  for (let window = 0; window < WARM_UP_WINDOWS; window += 1)
-    await contender.window({ batch, windowMs });
+  let best = 0;
+  for (let window = 0, steady = 0; window < WARM_UP_MAX && steady < STEADY; window += 1) {
+    const rate = rateOf(await contender.window({ batch, windowMs }));
+    steady = rate < best * FASTER ? steady + 1 : 0;
+    best = Math.max(best, rate);
+  }
 }
 
 /** Runs one round; the samples are in the order of the entries. */
@@ -47,7 +51,10 @@ export async function runRound({ against, entries, windowMs }: Heat): Promise<Sa
   return samples;
 }
 
-const WARM_UP_WINDOWS = 3;
+const WARM_UP_MAX = 40;
+/** So many windows in a row that are not faster than the best before, by this factor, are enough. */
+const STEADY = 4;
+const FASTER = 1.03;
 
 function run({ contender, batch }: Entry, windowMs: number): Promise<Outcome> {
   const order: Order = { batch, windowMs };
