@@ -210,11 +210,9 @@ export class SplitDriverQueue implements DriverQueue {
       if (!last) {
         if (((next + 1) & 0xffff) === this.#seenUsed)
           return this.#break('a batch that ends behind the used index');
-        this.takenBytes = this.#writable[first]!; // Below the size.
+        head = first;
+        this.takenBytes = this.#writable[head]!; // Below the size.
       }
-      // Our own number even where the device's is the same: the caller's read of the answer then does not wait for the
-      // element, which lies in a cache line of its own.
-      head = first;
     }
     const token = this.#tokens[head]!; // Below the size.
     this.#nextUsed = (next + 1) & 0xffff;
