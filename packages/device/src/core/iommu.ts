@@ -16,7 +16,7 @@ import {
   IommuError,
   type Iova,
   RequestType,
-  type Status,
+  Status,
   addressAt,
   guestPhysical,
   iova,
@@ -102,7 +102,10 @@ export class Iommu {
       flags,
     );
     const { observer } = this.#state;
-    if (observer !== undefined) {
+    // A hook that is not there costs nothing: not even the addresses that it would hear.
+    const heard =
+      status === Status.OK ? observer?.mapped !== undefined : observer?.refused !== undefined;
+    if (observer !== undefined && heard) {
       const virt = rangeOf(startPage, startOffset, lastPage, lastOffset);
       const phys = guestPhysical(addressAt(physPage, physOffset));
       reportMap(observer, status, domain, virt, phys, flags);
