@@ -14,7 +14,15 @@ const ROOT = new URL('../../', import.meta.url);
 const LEFT_OUT = new Set(['.cache', '.git', 'coverage', 'dist', 'node_modules']);
 
 /** Packages that run anywhere: no Node, no browser, no clock, no random numbers, no timers. */
-export const NEUTRAL_PACKAGES = ['common', 'ring', 'transport', 'device', 'driver'] as const;
+export const NEUTRAL_PACKAGES = [
+  'common',
+  'ring',
+  'transport',
+  'device',
+  'driver',
+  'iommu',
+  'blk',
+] as const;
 
 /**
  * Paths of all files below `folder` that are part of the project.

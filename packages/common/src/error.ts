@@ -7,6 +7,7 @@
 
 /** Every code an {@link IommuError} can carry, with what it means for the caller. */
 export const ERROR_CODES = {
+  EACCES: 'The caller may not do this.',
   EBUSY: 'The object is in use, or frozen, and cannot change now.',
   EDEADLK: 'The call would wait for itself.',
   EEXIST: 'The object, or a mapping in the range, exists already.',
@@ -18,8 +19,12 @@ export const ERROR_CODES = {
   ENOMEM: 'Memory, or another counted resource of the device, is used up.',
   ENOSPC: 'A table or a range of numbers is full.',
   ENOSYS: 'The device does not support the request.',
+  EOPNOTSUPP: 'The object cannot do this.',
   EOVERFLOW: 'A value does not fit its field or its range.',
+  EPERM: 'The object is owned by somebody else, or its drivers are bound.',
+  EPROBE_DEFER: 'Something the device depends on is not there yet; try again later.',
   ERANGE: 'An address or a number is outside the range the device offers.',
+  ESRCH: 'The firmware names nothing of this kind for the device.',
   ESHUTDOWN: 'The worker or the machine has ended.',
   ETIMEDOUT: 'The other side did not answer within the time limit.',
 } as const;

@@ -20,7 +20,20 @@ export {
   type Iova,
   type RingIndex,
 } from './address.ts';
+export { type Clock, type Logger, type Timer, type TimerClock } from './clock.ts';
+export { Concurrency, Lock, LockRank, type Context } from './concurrency.ts';
 export { AssertionError, ERROR_CODES, IommuError, assert, type ErrorCode } from './error.ts';
+export {
+  RegionKind,
+  type DeviceRegion,
+  type Grouping,
+  type IommuCapabilities,
+  type IommuDomain,
+  type IommuEndpoint,
+  type IommuFaultHandler,
+  type IommuInstance,
+} from './iommu-ops.ts';
+export { Protection } from './protection.ts';
 export {
   FULL_RANGE,
   alignInward,

@@ -1,0 +1,158 @@
+/**
+ * Locks and race points of a guest.
+ *
+ * A guest is one thread and its calls are synchronous, so that two of its contexts meet only where a test lets them: at
+ * a *race point*, a named place at which the code calls `at`. There another context may run. If it needs a lock that is
+ * held, it is *parked*: what it did so far is unwound, and it starts again when the lock is released, in the order of
+ * arrival. For this a function must take its locks before it changes anything, or undo what it changed when an
+ * exception passes through. Without a hook none of this happens, and a lock costs two stores.
+ */
+
+import { IommuError, assert } from './error.ts';
+
+/** Who does the work: a thread of the guest on one of its processors. */
+export interface Context {
+  /** The number of the processor, from 0. */
+  readonly cpu: number;
+}
+
+/** The locks in the order in which they may be taken, outermost first. Those from `cpuCache` on are leaves. */
+export const LockRank = {
+  probe: 1,
+  membership: 2,
+  group: 3,
+  finalise: 4,
+  flushQueue: 5,
+  domain: 6,
+  requests: 7,
+  cpuCache: 8,
+  depot: 9,
+  iovaTree: 10,
+} as const;
+
+/** A place in {@link LockRank}. */
+export type LockRank = (typeof LockRank)[keyof typeof LockRank];
+
+/** Thrown through a context that met a held lock, and caught by {@link Concurrency.run} alone. */
+class Parked extends Error {
+  override readonly name = 'Parked';
+  readonly lock: Lock;
+
+  constructor(lock: Lock) {
+    super(`waits for ${lock.name}`);
+    this.lock = lock;
+  }
+}
+
+/** The locks of one guest, who holds them, and what happens at its race points. */
+export class Concurrency {
+  /** Called at every race point with its name; absent in production. It starts other contexts with {@link run}. */
+  hook: ((point: string) => void) | undefined = undefined;
+  /** How often a context had to wait for a lock. */
+  parked = 0;
+  /** Locks of the context that runs now, in the order taken. Contexts nest, and so do these lists. */
+  #held: Lock[] = [];
+
+  /** Makes a lock. */
+  lock(name: string, rank: LockRank): Lock {
+    return new Lock(this, name, rank);
+  }
+
+  /** A race point. */
+  at(point: string): void {
+    if (this.hook !== undefined) this.#visit(point);
+  }
+
+  /**
+   * Runs `operation` to its end as another context, now, or when the locks it needs are free.
+   *
+   * Errors of an operation that was parked come out of the release that let it go on.
+   */
+  run(operation: () => void): void {
+    const outer = this.#held;
+    this.#held = [];
+    try {
+      operation();
+    } catch (error) {
+      if (!(error instanceof Parked)) throw error;
+      assert(this.#held.length === 0, `a parked context still holds ${this.#held[0]?.name}`);
+      this.parked += 1;
+      error.lock.waiters.push(operation);
+    } finally {
+      this.#held = outer;
+    }
+  }
+
+  /** For {@link Lock}. */
+  taken(lock: Lock): void {
+    this.#held.push(lock);
+  }
+
+  /** For {@link Lock}: checks the order. */
+  check(lock: Lock, rank: LockRank): void {
+    for (const held of this.#held) {
+      if (held === lock) throw new IommuError('EDEADLK', `${lock.name} is held by its own context.`);
+      // Two domains are locked together in the order of their numbers, which is the caller's business.
+      assert(
+        held.rank < rank || (held.rank === rank && rank === LockRank.domain),
+        `${lock.name} is not taken under ${held.name}`,
+      );
+    }
+    if (lock.held) throw new Parked(lock);
+  }
+
+  /** For {@link Lock}. */
+  released(lock: Lock): void {
+    const held = this.#held;
+    // Nearly always the lock taken last, and `splice` would make an array.
+    if (held.at(-1) === lock) held.pop();
+    else {
+      const at = held.indexOf(lock);
+      assert(at >= 0, `${lock.name} is released by a context that does not hold it`);
+      held.splice(at, 1);
+    }
+    while (lock.waiters.length > 0 && !lock.held) this.run(lock.waiters.shift()!); // Not empty.
+  }
+
+  #visit(point: string): void {
+    const { hook } = this;
+    // A context that runs at a race point does not stop at further ones, unless its hook says so.
+    this.hook = undefined;
+    try {
+      hook?.(point);
+    } finally {
+      this.hook ??= hook;
+    }
+  }
+}
+
+/** Keeps other contexts out of something. */
+export class Lock {
+  readonly name: string;
+  readonly rank: LockRank;
+  /** True while some context holds it. */
+  held = false;
+  /** Contexts that wait for it, in the order of arrival. */
+  readonly waiters: (() => void)[] = [];
+  readonly #concurrency: Concurrency;
+
+  /** Use {@link Concurrency.lock}. */
+  constructor(concurrency: Concurrency, name: string, rank: LockRank) {
+    this.#concurrency = concurrency;
+    this.name = name;
+    this.rank = rank;
+  }
+
+  /** Takes the lock. @throws {IommuError} `EDEADLK` if the caller has it already. */
+  acquire(): void {
+    this.#concurrency.check(this, this.rank);
+    this.held = true;
+    this.#concurrency.taken(this);
+  }
+
+  /** Gives the lock back; contexts that wait for it run before this returns. */
+  release(): void {
+    this.held = false;
+    this.#concurrency.released(this);
+  }
+}
