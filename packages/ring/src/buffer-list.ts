@@ -36,7 +36,7 @@ export class BufferList {
     this.readableCount = 0;
     this.writableBytes = 0;
     this.#bytes = 0;
-    this.revision = (this.revision + 1) >>> 0;
+    this.revision = (this.revision + 1) | 0;
     return this;
   }
 
@@ -64,7 +64,7 @@ export class BufferList {
     this.high[this.count] = Number(address >> 32n);
     this.length[this.count] = lengthBytes;
     this.count += 1;
-    this.revision = (this.revision + 1) >>> 0;
+    this.revision = (this.revision + 1) | 0;
   }
 }
 

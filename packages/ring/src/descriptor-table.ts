@@ -5,12 +5,11 @@
  * again, so that its cache line stays with the device.
  */
 
-import { Descriptor, DescriptorFlag, type GuestPhysical, IommuError } from '@viommu/common';
+import { Descriptor, type GuestPhysical, IommuError } from '@viommu/common';
 import type { GuestMemory } from './guest-memory.ts';
 import { clearArea } from './queue-area.ts';
 
 const { addr, len, flags } = Descriptor.offset;
-const { NEXT } = DescriptorFlag;
 /** In the last word of a descriptor that is not known: a bit that no driver sets, so that it is written in any case. */
 const UNKNOWN = 0x8;
 
@@ -40,16 +39,6 @@ export class DescriptorTable {
     this.#lastWord = new Uint32Array(count);
     if (content === 'cleared') clearArea(memory, position, count * Descriptor.size);
     else this.#lastWord.fill(UNKNOWN);
-  }
-
-  /** The last 32 bits of descriptor `index`, as the driver wrote them: `flags` and `next`, or `id` and `flags`. */
-  lastWord(index: number): number {
-    return this.#lastWord[index]!; // Below the count.
-  }
-
-  /** Notes that descriptor `index` was written by an earlier table, with this one as the next, if any. */
-  link(index: number, next: number | undefined): void {
-    this.#lastWord[index] = next === undefined ? UNKNOWN : UNKNOWN | NEXT | (next << 16);
   }
 
   /** Writes descriptor `index`, unless it is there already. */

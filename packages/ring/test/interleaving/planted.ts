@@ -43,9 +43,9 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'split driver publishes before it fills',
     file: 'split-driver-queue.ts',
-    before: '    const position = this.#nextAvailable;\n    const slot = position & this.#mask;\n',
+    before: '    const slot = position & this.#mask;\n',
     after:
-      '    const position = this.#nextAvailable;\n    const slot = position & this.#mask;\n' +
+      '    const slot = position & this.#mask;\n' +
       '    this.#memory.storeUint16(this.#available + 2, (position + 1) & 0xffff);\n',
   },
   {
