@@ -91,7 +91,8 @@ export class Concurrency {
   /** For {@link Lock}: checks the order. */
   check(lock: Lock, rank: LockRank): void {
     for (const held of this.#held) {
-      if (held === lock) throw new IommuError('EDEADLK', `${lock.name} is held by its own context.`);
+      if (held === lock)
+        throw new IommuError('EDEADLK', `${lock.name} is held by its own context.`);
       // Two domains are locked together in the order of their numbers, which is the caller's business.
       assert(
         held.rank < rank || (held.rank === rank && rank === LockRank.domain),

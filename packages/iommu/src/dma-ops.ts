@@ -5,7 +5,7 @@
  * calls throws for ordinary failure.
  */
 
-import type { ErrorCode } from '@viommu/common';
+import type { Context, ErrorCode } from '@viommu/common';
 import type { Device } from './device.ts';
 
 /** Who writes the memory, a bit for each access the device makes: READ 1, WRITE 2, as in `Protection`. */
@@ -65,6 +65,7 @@ export interface DmaOps {
   readonly kind: 'physical' | 'direct' | 'iommu' | 'grant';
   /** Makes a buffer reachable. False, with `into` unchanged, if that is not possible (`DMA_MAPPING_ERROR`). */
   map(
+    context: Context,
     device: Device,
     page: number,
     offset: number,
@@ -75,6 +76,7 @@ export interface DmaOps {
   ): boolean;
   /** Ends what `map` made; takes what it gave and was given. */
   unmap(
+    context: Context,
     device: Device,
     dmaPage: number,
     dmaOffset: number,
@@ -84,6 +86,7 @@ export interface DmaOps {
   ): void;
   /** Makes the first `count` pieces reachable. Returns the number of segments, 1 or more, or why there are none. */
   mapList(
+    context: Context,
     device: Device,
     list: readonly ScatterEntry[],
     count: number,
@@ -92,6 +95,7 @@ export interface DmaOps {
   ): number | ErrorCode;
   /** Ends what `mapList` made; takes what it was given. */
   unmapList(
+    context: Context,
     device: Device,
     list: readonly ScatterEntry[],
     count: number,
@@ -99,10 +103,11 @@ export interface DmaOps {
     attributes: number,
   ): void;
   /** Takes cleared pages that both sides reach; `undefined` if there are none. */
-  allocateCoherent(device: Device, sizeBytes: number): CoherentMemory | undefined;
-  freeCoherent(device: Device, memory: CoherentMemory): void;
+  allocateCoherent(context: Context, device: Device, sizeBytes: number): CoherentMemory | undefined;
+  freeCoherent(context: Context, device: Device, memory: CoherentMemory): void;
   /** Before the processor looks at a mapped buffer, or a part of it. */
   syncForCpu(
+    context: Context,
     device: Device,
     dmaPage: number,
     dmaOffset: number,
@@ -111,6 +116,7 @@ export interface DmaOps {
   ): void;
   /** Before the device looks at it again. */
   syncForDevice(
+    context: Context,
     device: Device,
     dmaPage: number,
     dmaOffset: number,

@@ -1,0 +1,54 @@
+/** Warnings of the core: a line for a reader and a counter for a program. */
+
+import type { Logger } from '@viommu/common';
+
+/** What is counted. */
+export const COUNTERS = {
+  lateProbe: 'Devices whose IOMMU was found only after their driver was bound.',
+  listenerFailed: 'Listeners of groups that threw.',
+  undoFailed: 'Changes of a domain that could not be undone.',
+  demandConflict: 'Groups whose devices demand different default domains.',
+  domainFallback: 'Default domains of another type than asked for.',
+  unmapShort: 'Unmaps that removed less than they were asked to.',
+  unmapUnknown: 'Unmaps of addresses that lead nowhere.',
+  iovaLeaked: 'IOVA ranges given up for good, since a device may still reach what was there.',
+  flushFailed: 'Flushes that the IOMMU did not finish.',
+  bounceFull: 'Buffers that found no place in the bounce pool.',
+  grantBroken: 'Devices given up because a back-end kept a grant.',
+  dependencyIgnored: 'Devices that stopped waiting for an IOMMU.',
+  firmwareIgnored: 'Parts of the firmware description that make no sense.',
+} as const;
+
+/** The name of a counter. */
+export type CounterName = keyof typeof COUNTERS;
+
+/** The counters and the log of one guest. */
+export class CoreLog {
+  /** Every counter, from 0. */
+  readonly counters: Record<CounterName, number>;
+  readonly #logger: Logger | undefined;
+
+  constructor(logger?: Logger) {
+    this.counters = Object.fromEntries(Object.keys(COUNTERS).map((name) => [name, 0])) as Record<
+      CounterName,
+      number
+    >; // Its keys are the names.
+    this.#logger = logger;
+  }
+
+  /** Counts without a line. */
+  count(counter: CounterName): void {
+    this.counters[counter] += 1;
+  }
+
+  /** Counts and writes a line. */
+  warn(counter: CounterName, message: string): void {
+    this.count(counter);
+    this.line(message);
+  }
+
+  /** Writes a line without counting. */
+  line(message: string): void {
+    this.#logger?.warn(`iommu: ${message}`);
+  }
+}
