@@ -1,1 +1,22 @@
 export { Device, type DeviceOptions } from './device.ts';
+export {
+  type CoherentMemory,
+  Direction,
+  DmaAddress,
+  DmaAttribute,
+  type DmaOps,
+  ScatterEntry,
+} from './dma-ops.ts';
+export {
+  type IommuSpecifier,
+  type SpecifierSource,
+  type XenGuest,
+  grantBackend,
+} from './grant/backend.ts';
+export { GRANT_PAGE, GrantDma, type GrantDmaOptions } from './grant/dma.ts';
+export { DOMID_MAX, ENTRY_WORDS, FIRST_GRANT, GrantEntry, GrantFlag } from './grant/entry.ts';
+export { GrantHypervisor, type GrantHypervisorOptions, GrantStatus } from './grant/hypervisor.ts';
+export { GrantTable, type GrantTableOptions } from './grant/table.ts';
+export { type GuestRam } from './guest-ram.ts';
+export { PageStates, type PageStatesOptions } from './page-state.ts';
+export { ChosenDma, VirtioDma, type VirtioDmaOptions, type VirtioPlatform } from './virtio-dma.ts';
