@@ -8,6 +8,12 @@ export {
   ScatterEntry,
 } from './dma-ops.ts';
 export {
+  FLUSH_QUEUE_DEFAULTS,
+  FlushQueue,
+  type FlushQueueMode,
+  type FlushQueueOptions,
+} from './flush-queue.ts';
+export {
   type IommuSpecifier,
   type SpecifierSource,
   type XenGuest,
@@ -18,5 +24,6 @@ export { DOMID_MAX, ENTRY_WORDS, FIRST_GRANT, GrantEntry, GrantFlag } from './gr
 export { GrantHypervisor, type GrantHypervisorOptions, GrantStatus } from './grant/hypervisor.ts';
 export { GrantTable, type GrantTableOptions } from './grant/table.ts';
 export { type GuestRam } from './guest-ram.ts';
+export { IovaSpace, type IovaSpaceOptions } from './iova-space.ts';
 export { PageStates, type PageStatesOptions } from './page-state.ts';
 export { ChosenDma, VirtioDma, type VirtioDmaOptions, type VirtioPlatform } from './virtio-dma.ts';
