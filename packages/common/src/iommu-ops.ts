@@ -4,6 +4,7 @@
  * Addresses are pages of 4096 bytes by number. Failures are {@link IommuError}s unless a comment says otherwise.
  */
 
+import type { ErrorCode } from './error.ts';
 import type { Range } from './range.ts';
 
 /** What a reserved region is for, in the order in which regions of one address are listed. */
@@ -81,12 +82,12 @@ export interface IommuEndpoint {
   release(): void;
 }
 
-/** What a fault handler is told: the address is `undefined` if the device did not say. It returns an errno or 0. */
+/** What a fault handler is told: the address is `undefined` if the device did not say. It returns why it could not help. */
 export type IommuFaultHandler = (
   endpoint: IommuEndpoint,
   address: bigint | undefined,
   flags: number,
-) => number;
+) => ErrorCode | undefined;
 
 /** An address space of one IOMMU. */
 export interface IommuDomain {
