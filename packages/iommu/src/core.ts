@@ -8,7 +8,7 @@ import {
   type Logger,
   type TimerClock,
 } from '@viommu/common';
-import { type BootOptions, bootOptions } from './boot-option.ts';
+import { type BootOptions, DEFAULT_BOOT_OPTIONS } from './boot-option.ts';
 import { Bus } from './bus.ts';
 import type { Device, FirmwareNode } from './device.ts';
 import type { Domain } from './domain.ts';
@@ -78,7 +78,7 @@ export class IommuCore {
     this.clock = options.clock;
     this.concurrency = options.concurrency ?? new Concurrency();
     this.log = new CoreLog(options.logger);
-    this.boot = options.boot ?? bootOptions('');
+    this.boot = options.boot ?? DEFAULT_BOOT_OPTIONS;
     this.firmware = options.firmware;
     this.dma = options.dma;
     this.cpus = options.cpus ?? 1;

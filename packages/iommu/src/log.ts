@@ -8,6 +8,8 @@ export const COUNTERS = {
   listenerFailed: 'Listeners of groups that threw.',
   undoFailed: 'Changes of a domain that could not be undone.',
   demandConflict: 'Groups whose devices demand different default domains.',
+  domainRefused: 'Groups that have no default domain.',
+  directSkipped: 'Regions best mapped to themselves, of devices whose IOMMU does not reach them.',
   domainFallback: 'Default domains of another type than asked for.',
   unmapShort: 'Unmaps that removed less than they were asked to.',
   unmapUnknown: 'Unmaps of addresses that lead nowhere.',
