@@ -17,6 +17,7 @@ import {
 import { type BufferList, refuse } from './buffer-list.ts';
 import { IndirectTables } from './descriptor-table.ts';
 import type { GuestMemory } from './guest-memory.ts';
+import { FREE, PackedListBook } from './packed-list-book.ts';
 import {
   armEvent,
   locatePackedQueue,
@@ -34,11 +35,17 @@ import {
 } from './queue-state.ts';
 import { type DriverQueue, type DriverQueueOptions, type QueueFeatures, Taken } from './queue.ts';
 
+// Constants of this module cost nothing on the hot path; properties of imported objects are looked up each time.
+const { EMPTY, BROKEN } = Taken;
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
 const { AVAIL, USED } = PackedFlag;
-const { addr, len, id: bufferId, flags: slotFlags } = PackedDescriptor.offset;
+const LOW = PackedDescriptor.offset.addr;
+const HIGH = LOW + 4;
+const LENGTH = PackedDescriptor.offset.len;
+/** `id` and, in the upper half of the same word, `flags`. */
+const ID = PackedDescriptor.offset.id;
+const FLAGS = PackedDescriptor.offset.flags;
 const SLOT_BYTES = PackedDescriptor.size;
-const FREE = -1;
 const NONE = -1;
 
 /** One packed queue, as the driver works it. */
@@ -46,7 +53,6 @@ export class PackedDriverQueue implements DriverQueue {
   readonly size: number;
   fault: string | undefined = undefined;
   takenBytes = 0;
-  inFlight = 0;
 
   readonly #memory: GuestMemory;
   readonly #features: QueueFeatures;
@@ -57,29 +63,16 @@ export class PackedDriverQueue implements DriverQueue {
   readonly #indirect: IndirectTables | undefined;
   readonly #buffersPerTable: number;
 
-  /** By buffer id: the caller's token, or FREE. */
-  readonly #tokens: Int32Array;
-  /** By buffer id: the number of its list. */
-  readonly #numbers: Uint16Array;
-  /** By buffer id: bytes in the writable buffers. */
-  readonly #writable: Uint32Array;
-  /** By buffer id: slots of the ring that its list occupies. */
-  readonly #slots: Uint16Array;
-  /** Free buffer ids, first freed first taken, so that an indirect table comes back to the buffers it had. */
-  readonly #freeIds: Uint16Array;
-  #freeFirst = 0;
+  readonly #lists: PackedListBook;
   /** Free slots of the ring. */
   #freeSlots: number;
 
-  /** The slot where the next list goes, and the wrap counter of that lap. */
+  /** The slot where the next list goes, and the flag that makes it available in that lap: AVAIL, then USED, and so on. */
   #next = 0;
-  #wrap = true;
-  /** The slot of the next used descriptor, and the wrap counter of that lap. */
+  #lap: number = AVAIL;
+  /** The slot of the next used descriptor, and the flags of AVAIL and USED that it has in that lap. */
   #nextUsed = 0;
-  #usedWrap = true;
-  /** Lists added and lists published so far, modulo 2^16. */
-  #addedLists = 0;
-  #publishedLists = 0;
+  #usedLap = AVAIL | USED;
   /** Slots added since the last publish; the flags of the first of them are held back. */
   #addedSlots = 0;
   #heldAt = 0;
@@ -110,11 +103,7 @@ export class PackedDriverQueue implements DriverQueue {
     this.size = size;
     if (features.indirect && indirect !== undefined)
       this.#indirect = new IndirectTables(memory, indirect, size, content);
-    this.#tokens = new Int32Array(size).fill(FREE);
-    this.#numbers = new Uint16Array(size);
-    this.#writable = new Uint32Array(size);
-    this.#slots = new Uint16Array(size);
-    this.#freeIds = Uint16Array.from({ length: size }, (_, id) => id);
+    this.#lists = new PackedListBook(size);
     this.#freeSlots = size;
     if (state !== undefined) {
       this.#goOn(state);
@@ -126,8 +115,12 @@ export class PackedDriverQueue implements DriverQueue {
     clearArea(memory, at.deviceEvent, bytes.deviceArea);
   }
 
+  get inFlight(): number {
+    return this.#lists.inFlight;
+  }
+
   get position(): number {
-    return this.#next | (this.#wrap ? EVENT_WRAP : 0);
+    return this.#next | (this.#lap === AVAIL ? EVENT_WRAP : 0);
   }
 
   add(buffers: BufferList, token: number): boolean {
@@ -138,55 +131,20 @@ export class PackedDriverQueue implements DriverQueue {
     const slots = indirect ? 1 : count;
     // A list takes a slot at least, so there is a free id whenever there is a free slot.
     if (this.#freeSlots < slots) return refuse(buffers, this.size);
-
-    const id = this.#freeIds[this.#freeFirst]!; // Below the size.
-    this.#freeFirst = this.#freeFirst + 1 === this.size ? 0 : this.#freeFirst + 1;
-    const firstAt = this.#ring + this.#next * SLOT_BYTES + slotFlags;
-    let firstFlags = 0;
-    if (indirect) {
-      const entry = tables.first(id);
-      for (let index = 0; index < count; index += 1) {
-        const flags = index >= buffers.readableCount ? WRITE : 0;
-        tables.entries.set(
-          entry + index,
-          buffers.low[index]!, // Below the count, as the two others.
-          buffers.high[index]!,
-          buffers.length[index]!,
-          flags << 16, // The id of an entry has no meaning.
-        );
-      }
-      const bytes = count * Descriptor.size;
-      firstFlags = this.#describe(0, tables.low(id), tables.high(id), bytes, id, INDIRECT);
-    } else {
-      for (let index = 0; index < count; index += 1) {
-        const more = index + 1 < count ? NEXT : 0;
-        const flags = more | (index >= buffers.readableCount ? WRITE : 0);
-        const word = this.#describe(
-          index,
-          buffers.low[index]!, // Below the count, as the two others.
-          buffers.high[index]!,
-          buffers.length[index]!,
-          id,
-          flags,
-        );
-        if (index === 0) firstFlags = word;
-      }
-    }
+    this.#freeSlots -= slots;
+    const id = this.#lists.begin(token, slots, buffers.writableBytes);
+    const first = this.#ring + this.#next * SLOT_BYTES;
+    const flags = indirect
+      ? this.#describeTable(buffers, id, tables)
+      : this.#describeList(buffers, id);
     // What makes a list available comes last: for the first one since a publish at the next publish, else now.
     if (this.#addedSlots === 0) {
-      this.#heldAt = firstAt;
-      this.#heldFlags = firstFlags;
+      this.#heldAt = first + FLAGS;
+      this.#heldFlags = flags;
     } else {
-      this.#memory.setUint16(firstAt, firstFlags);
+      this.#memory.setUint16(first + FLAGS, flags);
     }
     this.#addedSlots += slots;
-    this.#tokens[id] = token;
-    this.#numbers[id] = this.#addedLists;
-    this.#writable[id] = buffers.writableBytes;
-    this.#slots[id] = slots;
-    this.#freeSlots -= slots;
-    this.#addedLists = (this.#addedLists + 1) & 0xffff;
-    this.inFlight += 1;
     return true;
   }
 
@@ -196,57 +154,52 @@ export class PackedDriverQueue implements DriverQueue {
     // Pairs with the device's load of these flags: all added lists and their buffers are visible after that.
     this.#memory.storeUint16(this.#heldAt, this.#heldFlags);
     this.#addedSlots = 0;
-    this.#publishedLists = this.#addedLists;
+    this.#lists.publish();
     return wantsNotification(
       this.#memory,
       this.#deviceEvent,
       this.#features.eventIndex,
       this.size,
       this.#next,
-      this.#wrap,
+      this.#lap === AVAIL,
       count,
     );
   }
 
   take(): number {
-    if (this.fault !== undefined) return Taken.BROKEN;
+    if (this.fault !== undefined) return BROKEN;
     let id = this.#batchLast;
     if (id === NONE) {
       const flags = this.#loadFlags();
-      if (!this.#isUsed(flags)) return Taken.EMPTY;
+      if (!this.#isUsed(flags)) return EMPTY;
       const at = this.#ring + this.#nextUsed * SLOT_BYTES;
-      id = this.#memory.getUint16(at + bufferId);
-      const bytes = this.#memory.getUint32(at + len);
+      id = this.#memory.getUint16(at + ID);
+      const bytes = this.#memory.getUint32(at + LENGTH);
       // The length has a meaning only if the device says that it wrote.
       this.#usedBytes = (flags & WRITE) === 0 ? 0 : bytes;
       if (id >= this.size) return this.#break('a used id lies outside the ring');
-      if (this.#tokens[id] === FREE) return this.#break('a used id that is not in flight');
-      if (this.#isHeldBack(id)) return this.#break('a used id that was not available yet');
+      if (this.#lists.token(id) === FREE) return this.#break('a used id that is not in flight');
+      if (this.#lists.isHeld(id)) return this.#break('a used id that was not available yet');
     }
     this.takenBytes = this.#usedBytes;
     if (this.#inOrder) {
       // The descriptor may stand for a batch: then it names the last of the lists that became available from here on.
-      // Ids come back in the order in which they were given out, so the oldest is the first behind the free ones.
-      const first = this.#freeIds[this.#oldestId()]!; // Below the size.
+      const first = this.#lists.oldest();
       const last = first === id;
       this.#batchLast = last ? NONE : id;
       if (!last) {
         id = first;
-        this.takenBytes = this.#writable[id]!; // Below the size.
+        this.takenBytes = this.#lists.writableBytes(id);
       }
     }
-    const token = this.#tokens[id]!; // Below the size.
-    const slots = this.#slots[id]!; // Below the size.
+    const slots = this.#lists.slots(id);
+    this.#freeSlots += slots;
     this.#nextUsed += slots;
     if (this.#nextUsed >= this.size) {
       this.#nextUsed -= this.size;
-      this.#usedWrap = !this.#usedWrap;
+      this.#usedLap ^= AVAIL | USED;
     }
-    this.#tokens[id] = FREE;
-    this.#freeIds[this.#oldestId()] = id;
-    this.#freeSlots += slots;
-    this.inFlight -= 1;
-    return token;
+    return this.#lists.end(id);
   }
 
   ready(): boolean {
@@ -260,7 +213,7 @@ export class PackedDriverQueue implements DriverQueue {
       this.#driverEvent,
       this.#features.eventIndex,
       this.#nextUsed,
-      this.#usedWrap,
+      this.#usedLap !== 0,
     );
     return !this.ready();
   }
@@ -272,26 +225,14 @@ export class PackedDriverQueue implements DriverQueue {
   }
 
   save(): DriverQueueState {
-    const { inFlight } = this;
-    const unpublished = (this.#addedLists - this.#publishedLists) & 0xffff;
-    const latest = Array.from(
-      { length: inFlight },
-      (_, index) => this.#freeIds[(this.#oldestId() + index) % this.size]!, // Below the size.
-    );
-    const ids = chainsInFlight(this.#tokens, latest, unpublished, this.#inOrder);
+    const unpublished = this.#lists.held;
+    const latest = this.#lists.latest();
+    const ids = chainsInFlight(this.#lists.tokens(), latest, unpublished, this.#inOrder);
     return {
       ...queueState(this, this.#features, true, this.position),
       buffersPerTable: this.#buffersPerTable,
-      free: Array.from(
-        { length: this.size - inFlight },
-        (_, index) => this.#freeIds[(this.#freeFirst + index) % this.size]!, // Below the size.
-      ),
-      chains: ids.map((id) => ({
-        token: this.#tokens[id]!, // Below the size, as the others.
-        writableBytes: this.#writable[id]!,
-        ids: [id],
-        slots: this.#slots[id]!,
-      })),
+      free: this.#lists.free(),
+      chains: ids.map((id) => this.#lists.list(id)),
       unpublished,
       heldFlags: unpublished === 0 ? 0 : this.#heldFlags & ~(AVAIL | USED),
       ...(this.#batchLast !== NONE && {
@@ -303,29 +244,17 @@ export class PackedDriverQueue implements DriverQueue {
   /** Takes over a state that was checked; what is in shared memory is not looked at. */
   #goOn({ position, free, chains, unpublished, heldFlags, batch, broken }: DriverQueueState): void {
     this.#next = position & EVENT_OFFSET_MASK;
-    this.#wrap = (position & EVENT_WRAP) !== 0;
-    this.inFlight = chains.length;
-    this.#addedLists = chains.length;
-    this.#publishedLists = chains.length - unpublished;
-    let slots = 0;
-    for (const [index, chain] of chains.entries()) {
-      const id = chain.ids[0]!; // A chain has a buffer id.
-      // As if they had been given out in this order: the oldest behind the last free one.
-      this.#freeIds[free.length + index] = id;
-      this.#tokens[id] = chain.token;
-      this.#numbers[id] = index;
-      this.#writable[id] = chain.writableBytes;
-      this.#slots[id] = chain.slots;
-      slots += chain.slots;
-      if (index >= this.#publishedLists) this.#addedSlots += chain.slots;
+    this.#lap = (position & EVENT_WRAP) === 0 ? USED : AVAIL;
+    this.#lists.goOn(free, chains, unpublished);
+    for (const [index, { slots }] of chains.entries()) {
+      this.#freeSlots -= slots;
+      if (index >= chains.length - unpublished) this.#addedSlots += slots;
     }
-    this.#freeIds.set(free);
-    this.#freeSlots = this.size - slots;
+    const slots = this.size - this.#freeSlots;
     this.#nextUsed = this.#before(slots);
-    this.#usedWrap = this.#wrap === this.#next >= slots;
-    const held = this.#before(this.#addedSlots);
-    this.#heldAt = this.#ring + held * SLOT_BYTES + slotFlags;
-    this.#heldFlags = heldFlags | (this.#wrap === this.#next >= this.#addedSlots ? AVAIL : USED);
+    this.#usedLap = this.#lapBefore(slots) === AVAIL ? AVAIL | USED : 0;
+    this.#heldAt = this.#ring + this.#before(this.#addedSlots) * SLOT_BYTES + FLAGS;
+    this.#heldFlags = heldFlags | this.#lapBefore(this.#addedSlots);
     this.#batchLast = batch?.last ?? NONE;
     this.#usedBytes = batch?.bytes ?? 0;
     if (broken) this.fault = BROKEN_BEFORE;
@@ -336,62 +265,80 @@ export class PackedDriverQueue implements DriverQueue {
     return this.#next >= slots ? this.#next - slots : this.#next - slots + this.size;
   }
 
-  /** True if the list of `id` was added and not yet published, so that the device cannot have used it. */
-  #isHeldBack(id: number): boolean {
-    // Lists added since, with this one; for a list in flight since 65536 others that may be any number.
-    const back = (this.#addedLists - this.#numbers[id]!) & 0xffff; // Below the size.
-    const added = (this.#addedLists - this.#publishedLists) & 0xffff;
-    if (back === 0 || back > added) return false;
-    const index = this.#freeFirst - back;
-    return this.#freeIds[index < 0 ? index + this.size : index] === id;
-  }
-
-  /** Where the id that is freed next goes: behind the free ones. There the oldest id in flight was taken from. */
-  #oldestId(): number {
-    const index = this.#freeFirst + this.size - this.inFlight;
-    return index >= this.size ? index - this.size : index;
+  /** The flag that made a list available there. */
+  #lapBefore(slots: number): number {
+    return this.#next >= slots ? this.#lap : this.#lap ^ (AVAIL | USED);
   }
 
   #loadFlags(): number {
     // Pairs with the device's store of a used descriptor's flags: its id, length and the buffers are visible after this.
-    return this.#memory.loadUint16(this.#ring + this.#nextUsed * SLOT_BYTES + slotFlags);
+    return this.#memory.loadUint16(this.#ring + this.#nextUsed * SLOT_BYTES + FLAGS);
   }
 
   #isUsed(flags: number): boolean {
     // With nothing published in flight, whatever the ring says is not an answer.
-    if (this.inFlight === ((this.#addedLists - this.#publishedLists) & 0xffff)) return false;
-    const expected = this.#usedWrap ? AVAIL | USED : 0;
-    return (flags & (AVAIL | USED)) === expected;
+    if (this.#lists.inFlight === this.#lists.held) return false;
+    return (flags & (AVAIL | USED)) === this.#usedLap;
   }
 
-  /** Writes the next slot, for buffer `index` of a list. Returns its flags, which are not yet there for the first one. */
-  #describe(
-    index: number,
-    low: number,
-    high: number,
-    length: number,
-    id: number,
-    flags: number,
-  ): number {
+  /** Writes a list into the next slots, but the flags of the first of them, which it returns. */
+  #describeList(buffers: BufferList, id: number): number {
     const memory = this.#memory;
+    const { count, readableCount, low, high, length } = buffers;
+    let slot = this.#next;
+    let lap = this.#lap;
+    let firstFlags = 0;
+    for (let index = 0; index < count; index += 1) {
+      const at = this.#ring + slot * SLOT_BYTES;
+      const more = index + 1 < count;
+      const flags = (more ? NEXT : 0) | (index >= readableCount ? WRITE : 0) | lap;
+      memory.setUint32(at + LOW, low[index]!); // Below the count, as the two others.
+      memory.setUint32(at + HIGH, high[index]!);
+      memory.setUint32(at + LENGTH, length[index]!);
+      if (index === 0) firstFlags = flags;
+      // The id of a list stands in its last descriptor.
+      if (index > 0) memory.setUint32(at + ID, (more ? 0 : id) | (flags << 16));
+      else if (!more) memory.setUint16(at + ID, id);
+      slot += 1;
+      if (slot === this.size) {
+        slot = 0;
+        lap ^= AVAIL | USED;
+      }
+    }
+    this.#next = slot;
+    this.#lap = lap;
+    return firstFlags;
+  }
+
+  /** Likewise, into the table of `id` and one slot. */
+  #describeTable(buffers: BufferList, id: number, tables: IndirectTables): number {
+    const memory = this.#memory;
+    const { count, readableCount, low, high, length } = buffers;
+    const entry = tables.first(id);
+    for (let index = 0; index < count; index += 1)
+      tables.entries.set(
+        entry + index,
+        low[index]!, // Below the count, as the two others.
+        high[index]!,
+        length[index]!,
+        index >= readableCount ? WRITE << 16 : 0, // The id of an entry has no meaning.
+      );
     const at = this.#ring + this.#next * SLOT_BYTES;
-    const word = flags | (this.#wrap ? AVAIL : USED);
-    memory.setUint32(at + addr, low);
-    memory.setUint32(at + addr + 4, high);
-    memory.setUint32(at + len, length);
-    // The id of a list stands in its last descriptor.
-    if ((flags & NEXT) === 0) memory.setUint16(at + bufferId, id);
-    if (index > 0) memory.setUint16(at + slotFlags, word);
+    memory.setUint32(at + LOW, tables.low(id));
+    memory.setUint32(at + HIGH, tables.high(id));
+    memory.setUint32(at + LENGTH, count * Descriptor.size);
+    memory.setUint16(at + ID, id);
+    const flags = INDIRECT | this.#lap;
     this.#next += 1;
     if (this.#next === this.size) {
       this.#next = 0;
-      this.#wrap = !this.#wrap;
+      this.#lap ^= AVAIL | USED;
     }
-    return word;
+    return flags;
   }
 
   #break(fault: string): number {
     this.fault = fault;
-    return Taken.BROKEN;
+    return BROKEN;
   }
 }

@@ -59,8 +59,10 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'packed driver publishes before it fills',
     file: 'packed-driver-queue.ts',
-    before: '    memory.setUint32(at + addr, low);\n',
-    after: '    memory.storeUint16(at + slotFlags, word);\n    memory.setUint32(at + addr, low);\n',
+    before: '      memory.setUint32(at + LOW, low[index]!);',
+    after:
+      '      memory.storeUint16(at + FLAGS, flags);\n' +
+      '      memory.setUint32(at + LOW, low[index]!);',
   },
   {
     name: 'packed device publishes before it fills',
