@@ -1,5 +1,8 @@
 /** Which test stands for which clause of the standard, and what is missing. */
 
+import { escape, namesOf, table } from './page.ts';
+import { resultOf, type TestRun } from './test-report.ts';
+
 /** One sentence of the standard with MUST, SHOULD or MAY, as `test/clause/catalogue.json` has it. */
 export interface Clause {
   /** Area, side, group and matter: `iommu.dev.map.overlap`. A test of the clause begins its title with it. */
@@ -17,23 +20,6 @@ export interface Clause {
 
 /** Why a clause has no test: one sentence by clause id. */
 export type Exceptions = Readonly<Record<string, string>>;
-
-/** One test that ran: where, under which name of its own, and how it ended. */
-export interface TestRun {
-  readonly file: string;
-  readonly title: string;
-  readonly status: string;
-}
-
-/** What is read of vitest's JSON report. */
-export interface TestReport {
-  /** Milliseconds since 1970. */
-  readonly startTime: number;
-  readonly testResults: readonly {
-    readonly name: string;
-    readonly assertionResults: readonly { readonly title: string; readonly status: string }[];
-  }[];
-}
 
 const AREAS = new Map([
   ['iommu', 'The IOMMU device'],
@@ -53,20 +39,6 @@ const CLAIM = new RegExp(`^(?:${[...AREAS.keys()].join('|')})\\.(?:drv|dev)\\.[\
 /** The clause that a test claims by its title. */
 export function claimOf(title: string): string | undefined {
   return CLAIM.exec(title)?.[0];
-}
-
-/** The tests of a report; `root` is the folder that their paths shall be relative to. */
-export function testRuns({ testResults }: TestReport, root: string): TestRun[] {
-  return testResults
-    .map(({ name, assertionResults }) => ({ file: relative(name, root), assertionResults }))
-    .sort((a, b) => (a.file < b.file ? -1 : 1))
-    .flatMap(({ file, assertionResults }) =>
-      assertionResults.map(({ title, status }) => ({ file, title, status })),
-    );
-}
-
-function relative(path: string, root: string): string {
-  return path.startsWith(root) ? path.slice(root.length) : path;
 }
 
 /** What is wrong: clauses without test and reason, tests and reasons without clause, reasons that a test refutes. */
@@ -124,7 +96,7 @@ export function clausePage(
             ['clause', 'level', 'side', 'test', 'result'],
             tested.map(({ id, level, side }) => {
               const tests = byClause.get(id) ?? [];
-              return [`\`${id}\``, level, side, namesOf(tests), resultOf(tests)];
+              return [`\`${id}\``, level, side, namesOf(tests, claimOf), resultOf(tests)];
             }),
           ),
           '',
@@ -161,31 +133,4 @@ export function clausePage(
   ]
     .join('\n')
     .replace(/\n+$/, '\n');
-}
-
-/** `passed` if all did; else the first other ending. */
-function resultOf(tests: readonly TestRun[]): string {
-  return tests.find(({ status }) => status !== 'passed')?.status ?? 'passed';
-}
-
-/** The tests of a clause, by file: what each title says behind the id, the first of them in full. */
-function namesOf(tests: readonly TestRun[]): string {
-  return [...Map.groupBy(tests, ({ file }) => file)]
-    .map(([file, [first, ...others]]) => {
-      const title = first?.title ?? '';
-      const rest = title.slice(claimOf(title)?.length).replace(/^[\s,:]+/, '');
-      const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
-      const link = `[${file.replace(/^.*\//, '')}](../${file})`;
-      return `${link}${rest === '' ? '' : `: ${escape(rest)}`}${more}`;
-    })
-    .join('<br>');
-}
-
-function escape(text: string): string {
-  return text.replaceAll(/[|<\\`*_[\]]/g, (character) => `\\${character}`);
-}
-
-function table(heads: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  return [line(heads), line(heads.map(() => '---')), ...rows.map(line)];
 }

@@ -1,55 +1,42 @@
 /**
- * Writes `docs/clauses.md` from the report of the last `npm test`, or checks that it is up to date (`--check`): then
- * also that every clause has a test or a reason.
+ * Writes `docs/clauses.md` and `docs/promises.md` from the report of the last `npm test`, or checks that they are up to
+ * date (`--check`): then also that every clause has a test or a reason, and every promise a test.
  */
 
-import { existsSync, globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import {
-  type Clause,
-  clausePage,
-  type Exceptions,
-  findings,
-  type TestReport,
-  testRuns,
-} from './clause-table.ts';
+import { type Clause, clausePage, type Exceptions, findings } from './clause-table.ts';
+import { type Row, promiseFindings, promisePage } from './promise-table.ts';
+import { type TestRun, lastRuns } from './test-report.ts';
 
 const ROOT = new URL('../', import.meta.url);
-const REPORT = '.cache/test-report.json';
-const PAGE = 'docs/clauses.md';
 
 const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
 const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');
 
-if (existsSync(new URL(REPORT, ROOT))) run();
-else complain(`${REPORT} is missing; npm test writes it.`);
+const runs = lastRuns();
+if (typeof runs === 'string') complain(runs);
+else run(runs);
 
-function run(): void {
+function run(tests: readonly TestRun[]): void {
   const clauses = JSON.parse(read('test/clause/catalogue.json')) as Clause[]; // checked by test/tidy/clause.test.ts
   const exceptions = JSON.parse(read('test/clause/exception.json')) as Exceptions; // checked likewise
-  const report = JSON.parse(read(REPORT)) as TestReport; // written by vitest
-  const runs = testRuns(report, fileURLToPath(ROOT));
+  findings(clauses, exceptions, tests).forEach(complain);
+  write('docs/clauses.md', clausePage(clauses, exceptions, tests));
 
-  const reported = new Set(runs.map(({ file }) => file));
-  const files = globSync('{test,packages/*/test}/**/*.test.ts', { cwd: ROOT });
-  const late = files.filter(
-    (file) => !reported.has(file) || statSync(new URL(file, ROOT)).mtimeMs > report.startTime,
-  );
-  if (late.length > 0) {
-    complain(`${REPORT} is older than ${late.join(', ')}, or without it; npm test writes it.`);
-    return;
-  }
+  const rows = JSON.parse(read('test/promise/row.json')) as Row[]; // checked by test/tidy/promise.test.ts
+  promiseFindings(rows, tests).forEach(complain);
+  write('docs/promises.md', promisePage(rows, tests));
+}
 
-  findings(clauses, exceptions, runs).forEach(complain);
-  const page = clausePage(clauses, exceptions, runs);
-  const place = new URL(PAGE, ROOT);
+function write(path: string, page: string): void {
+  const place = new URL(path, ROOT);
   if (existsSync(place) && readFileSync(place, 'utf8') === page) return;
   if (values.check) {
-    complain(`${PAGE} is out of date; npm run clauses writes it.`);
+    complain(`${path} is out of date; npm run clauses writes it.`);
   } else {
     writeFileSync(place, page);
-    console.log(`Wrote ${PAGE}.`);
+    console.log(`Wrote ${path}.`);
   }
 }
 

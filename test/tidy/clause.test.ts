@@ -1,12 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  type Clause,
-  claimOf,
-  clausePage,
-  findings,
-  testRuns,
-  type TestRun,
-} from '../../scripts/clause-table.ts';
+import { type Clause, claimOf, clausePage, findings } from '../../scripts/clause-table.ts';
+import { testRuns, type TestRun } from '../../scripts/test-report.ts';
 import { readText } from './tree.ts';
 
 const catalogue = JSON.parse(readText('test/clause/catalogue.json')) as Clause[]; // checked below
