@@ -53,6 +53,11 @@ export class Concurrency {
   /** Locks of the context that runs now, in the order taken. Contexts nest, and so do these lists. */
   #held: Lock[] = [];
 
+  /** True for what unwinds a context that has to wait: it passes through every `catch`, and is never logged. */
+  static unwinds(error: unknown): boolean {
+    return error instanceof Parked;
+  }
+
   /** Makes a lock. */
   lock(name: string, rank: LockRank): Lock {
     return new Lock(this, name, rank);
@@ -81,6 +86,11 @@ export class Concurrency {
     } finally {
       this.#held = outer;
     }
+  }
+
+  /** True if the context that runs now holds a lock of this rank or one further in. */
+  holds(rank: LockRank): boolean {
+    return this.#held.some((lock) => lock.rank >= rank);
   }
 
   /** For {@link Lock}. */
@@ -149,6 +159,16 @@ export class Lock {
     this.#concurrency.check(this, this.rank);
     this.held = true;
     this.#concurrency.taken(this);
+  }
+
+  /** Does some work with the lock held. @throws {IommuError} `EDEADLK` as {@link acquire} does. */
+  hold<Result>(work: () => Result): Result {
+    this.acquire();
+    try {
+      return work();
+    } finally {
+      this.release();
+    }
   }
 
   /** Gives the lock back; contexts that wait for it run before this returns. */

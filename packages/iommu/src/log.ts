@@ -6,6 +6,8 @@ import type { Logger } from '@viommu/common';
 export const COUNTERS = {
   lateProbe: 'Devices whose IOMMU was found only after their driver was bound.',
   listenerFailed: 'Listeners of groups that threw.',
+  groupDomainLeft: 'Groups that ended while they had a domain.',
+  groupMisuse: 'Calls that end what was never begun: detaching, releasing, unbinding.',
   undoFailed: 'Changes of a domain that could not be undone.',
   demandConflict: 'Groups whose devices demand different default domains.',
   domainRefused: 'Groups that have no default domain.',
