@@ -9,7 +9,9 @@ import {
   MMIO_WINDOW_SIZE,
   PAGE_SIZE,
   guestPhysical,
+  pageOf,
 } from '@viommu/common';
+import { PageStates } from '@viommu/iommu';
 import { SharedMemory } from '@viommu/ring';
 import {
   CONTROL_BLOCKS_MAX,
@@ -31,7 +33,9 @@ export const RAM_BYTES_MAX = 0x4000_0000;
 
 const CONTROL_AT = 0;
 const BOOKKEEPING_AT = CONTROL_AT + CONTROL_PAGE_SIZE;
-const WINDOWS_AT = BOOKKEEPING_AT + BOOKKEEPING_SIZE;
+const GRANTS_AT = BOOKKEEPING_AT + BOOKKEEPING_SIZE;
+const GRANTS_BYTES = 8 * PAGE_SIZE;
+const WINDOWS_AT = GRANTS_AT + GRANTS_BYTES;
 
 /** One stretch of the buffer. */
 export interface Region {
@@ -57,6 +61,7 @@ export class MemoryMap {
   readonly ramBytes: number;
   /** Bytes of the whole buffer. */
   readonly bytes: number;
+  readonly #statesAt: number;
   readonly #ramAt: number;
 
   /** @throws {IommuError} `EINVAL` if there are too many devices or RAM is not whole pages up to its maximum. */
@@ -70,7 +75,8 @@ export class MemoryMap {
       throw new IommuError('EINVAL', `RAM of ${ramBytes} bytes is not whole pages up to 1 GiB.`);
     this.devices = devices;
     this.ramBytes = ramBytes;
-    this.#ramAt = WINDOWS_AT + Math.ceil((devices * MMIO_WINDOW_SIZE) / PAGE_SIZE) * PAGE_SIZE;
+    this.#statesAt = WINDOWS_AT + wholePages(devices * MMIO_WINDOW_SIZE);
+    this.#ramAt = this.#statesAt + wholePages(ramBytes / PAGE_SIZE);
     this.bytes = this.#ramAt + ramBytes;
   }
 
@@ -87,6 +93,17 @@ export class MemoryMap {
   /** The page through which the workers and their creator know about each other. */
   bookkeeping(buffer: SharedArrayBuffer): Bookkeeping {
     return new Bookkeeping(buffer, BOOKKEEPING_AT);
+  }
+
+  /** The guest's grant table. */
+  grantTable(buffer: SharedArrayBuffer): Int32Array {
+    return new Int32Array(buffer, GRANTS_AT, GRANTS_BYTES / 4);
+  }
+
+  /** Which pages of RAM the host may touch, if the guest is a protected one. */
+  pageStates(buffer: SharedArrayBuffer): PageStates {
+    const states = new Uint8Array(buffer, this.#statesAt, this.ramBytes / PAGE_SIZE);
+    return new PageStates({ states, firstPage: pageOf(RAM_BASE) });
   }
 
   /** The register window of device number `device`, from 0. */
@@ -114,12 +131,19 @@ export class MemoryMap {
     return [
       { name: 'control page', offset: CONTROL_AT, bytes: CONTROL_PAGE_SIZE, address: undefined },
       { name: 'bookkeeping', offset: BOOKKEEPING_AT, bytes: BOOKKEEPING_SIZE, address: undefined },
+      { name: 'grant table', offset: GRANTS_AT, bytes: GRANTS_BYTES, address: undefined },
       ...Array.from({ length: this.devices }, (_, device) => ({
         name: `registers ${device}`,
         offset: this.#windowAt(device),
         bytes: MMIO_WINDOW_SIZE,
         address: this.windowAddress(device),
       })),
+      {
+        name: 'page states',
+        offset: this.#statesAt,
+        bytes: this.ramBytes / PAGE_SIZE,
+        address: undefined,
+      },
       { name: 'RAM', offset: this.#ramAt, bytes: this.ramBytes, address: RAM_BASE },
     ];
   }
@@ -129,4 +153,9 @@ export class MemoryMap {
       throw new IommuError('EINVAL', `The machine has no device ${device}.`);
     return WINDOWS_AT + device * MMIO_WINDOW_SIZE;
   }
+}
+
+/** Bytes rounded up to whole pages. */
+function wholePages(bytes: number): number {
+  return Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
 }
