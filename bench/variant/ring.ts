@@ -5,8 +5,7 @@ import {
   Bell,
   BufferList,
   Chain,
-  type DeviceQueue,
-  Popped,
+  type ChainHandler,
   type QueueFeatures,
   type QueueLayout,
   SharedMemory,
@@ -59,6 +58,7 @@ function ring({ pollsMax, batchUsed = false, ...rest }: Options): Variant {
       const [doorbell, interrupt] = bellsOf(arena);
       const waiter = waiterOn(doorbell);
       const chain = new Chain(memory, SIZE);
+      const handler = new Handler(memory.view);
       queue.suppressNotification();
       arena.meet();
       const burst = batch === 0 ? STREAM_BURST : SIZE;
@@ -66,7 +66,9 @@ function ring({ pollsMax, batchUsed = false, ...rest }: Options): Variant {
         if (!waiter.wait(queue, SLEEP_MS)) continue;
         // Looks whether it may end only when there is nothing to do.
         do {
-          if (serveBurst(queue, chain, memory.view, burst)) interrupt.ring();
+          queue.serve(handler, chain, burst);
+          if (queue.fault !== undefined) throw new Error(queue.fault);
+          if (queue.publish()) interrupt.ring();
         } while (queue.ready());
       }
     },
@@ -115,19 +117,31 @@ function ring({ pollsMax, batchUsed = false, ...rest }: Options): Variant {
   };
 }
 
-/** Answers up to `burst` requests. True if the driver wants to know. */
-function serveBurst(queue: DeviceQueue, chain: Chain, view: DataView, burst: number): boolean {
-  let popped: Popped = Popped.CHAIN;
-  for (let count = 0; count < burst; count += 1) {
-    popped = queue.pop(chain);
-    if (popped !== Popped.CHAIN) break;
-    const request = chain.contiguous(MapRequest.size);
-    const whole = request >= 0 && chain.writableBytes >= TAIL_BYTES && chain.reachable;
-    if (whole) chain.writeWord(0, check(view, request));
-    queue.push(chain, whole ? TAIL_BYTES : 0);
+/** Answers requests as a device does. */
+class Handler implements ChainHandler {
+  readonly #view: DataView;
+
+  constructor(view: DataView) {
+    this.#view = view;
   }
-  if (popped === Popped.BROKEN) throw new Error(queue.fault);
-  return queue.publish();
+
+  handlePair(
+    readable: number,
+    readableBytes: number,
+    writable: number,
+    writableBytes: number,
+  ): number {
+    if (readableBytes < MapRequest.size || writableBytes < TAIL_BYTES) return 0;
+    this.#view.setUint32(writable, check(this.#view, readable), true);
+    return TAIL_BYTES;
+  }
+
+  handleChain(chain: Chain): number {
+    const request = chain.contiguous(MapRequest.size);
+    if (request < 0 || chain.writableBytes < TAIL_BYTES || !chain.reachable) return 0;
+    chain.writeWord(0, check(this.#view, request));
+    return TAIL_BYTES;
+  }
 }
 
 /** Reads a request as a device does, once, and decides on it. */

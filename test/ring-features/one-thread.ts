@@ -6,7 +6,14 @@
 import { guestPhysical } from '@viommu/common';
 import { IommuDevice, type IommuDeviceOptions } from '@viommu/device';
 import { type FaultReport, IommuDriver, type IommuDriverOptions } from '@viommu/driver';
-import { type Chain, type DeviceQueue, Popped, type QueueLayout, SharedMemory } from '@viommu/ring';
+import {
+  type Chain,
+  type ChainHandler,
+  type DeviceQueue,
+  Popped,
+  type QueueLayout,
+  SharedMemory,
+} from '@viommu/ring';
 import {
   ControlPage,
   DirectPort,
@@ -64,6 +71,16 @@ export class WatchedQueue implements DeviceQueue {
       this.slots += chain.slots;
     }
     return popped;
+  }
+
+  /** One by one, to see each of them. */
+  serve(handler: ChainHandler, chain: Chain, most: number): number {
+    let count = 0;
+    while (count < most && this.pop(chain) === Popped.CHAIN) {
+      this.push(chain, handler.handleChain(chain));
+      count += 1;
+    }
+    return count;
   }
 
   push(chain: Chain, writtenBytes: number): void {

@@ -26,7 +26,7 @@ import {
   hasFeature,
   struct,
 } from '@viommu/common';
-import { Chain, type DeviceQueue, Popped } from '@viommu/ring';
+import { Chain, type ChainHandler, type DeviceQueue, type GuestMemory, Popped } from '@viommu/ring';
 import type { VirtioDevice, VirtioSession } from '@viommu/transport';
 import { Iommu } from './core/iommu.ts';
 import type { IommuOptions } from './core/options.ts';
@@ -46,6 +46,13 @@ export interface IommuDeviceOptions extends Omit<IommuOptions, 'bypassControl'> 
   readonly batchUsed?: boolean;
 }
 
+// As constants of this module they cost nothing on the hot path.
+const { REQUEST, UNKNOWN } = Decoded;
+const { PROBE } = RequestType;
+const { INVAL } = Status;
+const HEAD_BYTES = RequestHead.size;
+const TAIL_BYTES = RequestTail.size;
+
 const IMAGE: ImageType = { kind: 2, version: 1 };
 const stateFields = {
   offeredFeatures: 'le64',
@@ -57,11 +64,15 @@ const stateFields = {
 const DeviceState: Struct<typeof stateFields> = struct('viommu_iommu_device', 28, stateFields);
 
 const QUEUE_SIZE_DEFAULT = 256;
-/** Requests between two publications: a long burst is seen in parts, and other devices of the host get their turn. */
+/** Requests between two looks at the rest of the host, so that other devices get their turn. */
 const BURST_MAX = 64;
+/** Requests between two publications within a burst: the driver takes the first answers while the last are made. */
+const PUBLISHED_AT_ONCE = 16;
+/** In place of a status: the request is not answered with a tail alone. */
+const NO_STATUS = -1;
 
 /** The virtio-iommu, for any transport. */
-export class IommuDevice implements VirtioDevice {
+export class IommuDevice implements VirtioDevice, ChainHandler {
   readonly deviceId: number = IOMMU_DEVICE_ID;
   readonly offeredFeatures: bigint;
   readonly queueSizesMax: readonly number[];
@@ -78,8 +89,7 @@ export class IommuDevice implements VirtioDevice {
   /** The writable part of a PROBE: properties and tail. */
   readonly #answer: Uint8Array;
   #session: VirtioSession | undefined = undefined;
-  /** Guest memory, where it can be read in place. */
-  #view: DataView = this.#gatheredView;
+  #memory: GuestMemory | undefined = undefined;
   #queue: DeviceQueue | undefined = undefined;
   #chain: Chain | undefined = undefined;
 
@@ -129,7 +139,7 @@ export class IommuDevice implements VirtioDevice {
     if (index === IommuQueue.REQUEST) {
       this.#queue = queue;
       this.#chain = new Chain(session.memory, queue.size);
-      this.#view = session.memory.view ?? this.#gatheredView;
+      this.#memory = session.memory;
     } else if (index === IommuQueue.EVENT) {
       this.#faults.start(queue, session, (reason) => this.#needReset(reason));
     }
@@ -204,24 +214,32 @@ export class IommuDevice implements VirtioDevice {
     const chain = this.#chain;
     const session = this.#session;
     if (queue === undefined || chain === undefined || session === undefined) return false;
-    const batched = this.batchedQueues.length > 0;
     let served = 0;
     let wanted = false;
-    let popped: Popped = Popped.CHAIN;
     while (served < BURST_MAX) {
-      popped = queue.pop(chain);
-      if (popped !== Popped.CHAIN) break;
-      const written = this.#serveChain(chain);
-      queue.push(chain, written);
-      // 9.4: skipped as one of a batch, it would count as fully written.
-      if (batched && written < chain.writableBytes && queue.publish()) wanted = true;
-      served += 1;
+      const count = this.#serveSome(queue, chain, Math.min(PUBLISHED_AT_ONCE, BURST_MAX - served));
+      if (count === 0) break;
+      served += count;
+      // 9.2, 9.6: one publication and one look at the driver's wish for all of them, and one interrupt for a burst.
+      if (queue.publish()) wanted = true;
     }
-    // 9.2, 9.6: one publication and one look at the driver's wish for each burst.
-    if (served > 0 && queue.publish()) wanted = true;
     if (wanted) session.port.interrupt(IommuQueue.REQUEST);
-    if (popped === Popped.BROKEN) this.#needReset(queue.fault ?? 'the request queue is broken');
+    if (queue.fault !== undefined) this.#needReset(queue.fault);
     return served > 0;
+  }
+
+  /** Handles the requests of one publication, `most` of them; returns how many. */
+  #serveSome(queue: DeviceQueue, chain: Chain, most: number): number {
+    if (this.batchedQueues.length === 0) return queue.serve(this, chain, most);
+    let served = 0;
+    while (served < most && queue.pop(chain) === Popped.CHAIN) {
+      const written = this.handleChain(chain);
+      queue.push(chain, written);
+      served += 1;
+      // 9.4: skipped as one of a batch, it would count as fully written.
+      if (written < chain.writableBytes) break;
+    }
+    return served;
   }
 
   arm(): boolean {
@@ -233,44 +251,72 @@ export class IommuDevice implements VirtioDevice {
     this.#queue?.suppressNotification();
   }
 
-  /** Handles the request in a chain; returns how many bytes were written. */
-  #serveChain(chain: Chain): number {
-    const { readableBytes, writableBytes } = chain;
-    // 1.5, 1.6, 10.6: without a head, room for a tail and memory under both, there is no request.
-    if (readableBytes < RequestHead.size || writableBytes < RequestTail.size || !chain.reachable)
-      return 0;
-    const request = this.#request;
-    const length = Math.min(readableBytes, REQUEST_BYTES_MAX);
-    const at = chain.contiguous(length);
-    let decoded: Decoded;
-    if (at < 0) {
-      // 1.10: any framing will do.
-      chain.read(0, this.#gathered, 0, length);
-      decoded = decode(this.#gatheredView, 0, readableBytes, this.iommu, request);
-    } else decoded = decode(this.#view, at, readableBytes, this.iommu, request);
-
-    // iommu.dev.req.unknown-type-not-written, iommu.dev.req.unknown-type-used-len-zero
-    if (decoded === Decoded.UNKNOWN) return 0;
-    if (request.type === RequestType.PROBE)
-      return this.#probe(chain, decoded === Decoded.REQUEST ? probedEndpoint(request) : undefined);
-    const status = decoded === Decoded.REQUEST ? handle(this.iommu, request) : Status.INVAL; // 1.4
-    // 1.9: the tail comes first. One word, so that the reserved bytes are zero: iommu.dev.req.tail-reserved-zero.
-    chain.writeWord(0, status);
-    return RequestTail.size; // 1.1
+  handlePair(
+    readable: number,
+    readableBytes: number,
+    writable: number,
+    writableBytes: number,
+  ): number {
+    const memory = this.#memory;
+    // 1.5, 1.6: without a head and room for a tail there is no request.
+    if (memory === undefined || !isRequest(readableBytes, writableBytes)) return 0;
+    let { view } = memory;
+    let at = readable;
+    if (view === undefined) {
+      view = this.#gatheredView;
+      at = 0;
+      memory.read(readable, this.#gathered, 0, Math.min(readableBytes, REQUEST_BYTES_MAX));
+    }
+    const decoded = decode(view, at, readableBytes, this.iommu, this.#request);
+    const status = this.#handle(decoded);
+    if (status !== NO_STATUS) {
+      // 1.9: the tail comes first. One word, so that the reserved bytes are zero: iommu.dev.req.tail-reserved-zero.
+      memory.setUint32(writable, status);
+      return TAIL_BYTES; // 1.1
+    }
+    const written = this.#answerOther(decoded, writableBytes);
+    memory.write(writable, this.#answer, 0, written);
+    return written;
   }
 
-  /** Answers a PROBE; `endpoint` is undefined if the request was cut off. */
-  #probe(chain: Chain, endpoint: number | undefined): number {
+  handleChain(chain: Chain): number {
+    const { readableBytes, writableBytes } = chain;
+    // 1.5, 1.6, 10.6: nor is there one without memory under both.
+    if (!isRequest(readableBytes, writableBytes) || !chain.reachable) return 0;
+    // 1.10: any framing will do.
+    chain.read(0, this.#gathered, 0, Math.min(readableBytes, REQUEST_BYTES_MAX));
+    const decoded = decode(this.#gatheredView, 0, readableBytes, this.iommu, this.#request);
+    const status = this.#handle(decoded);
+    if (status !== NO_STATUS) {
+      chain.writeWord(0, status);
+      return TAIL_BYTES;
+    }
+    const written = this.#answerOther(decoded, writableBytes);
+    chain.write(0, this.#answer, 0, written);
+    return written;
+  }
+
+  /** Does what the request asks for. Returns its status, or {@link NO_STATUS}. */
+  #handle(decoded: Decoded): number {
+    const request = this.#request;
+    if (decoded === UNKNOWN || request.type === PROBE) return NO_STATUS;
+    return decoded === REQUEST ? handle(this.iommu, request) : INVAL; // 1.4
+  }
+
+  /** Answers a request that has no status, or a PROBE. Returns how many bytes of `#answer` go back. */
+  #answerOther(decoded: Decoded, writableBytes: number): number {
+    // iommu.dev.req.unknown-type-not-written, iommu.dev.req.unknown-type-used-len-zero
+    if (decoded === UNKNOWN) return 0;
     const answer = this.#answer;
     // 6.2: the tail stands behind the properties, whatever room there is behind it.
-    const written = Math.min(chain.writableBytes, answer.length);
-    let status: Status = Status.INVAL; // 1.4
-    if (written < answer.length || endpoint === undefined) answer.fill(0); // iommu.dev.probe.too-small-inval, iommu.dev.probe.too-small-no-property; 6.1
-    else status = this.iommu.probe(endpoint, answer);
+    const written = Math.min(writableBytes, answer.length);
+    let status: Status = INVAL; // 1.4
+    // iommu.dev.probe.too-small-inval, iommu.dev.probe.too-small-no-property; 6.1
+    if (written < answer.length || decoded !== REQUEST) answer.fill(0);
+    else status = this.iommu.probe(probedEndpoint(this.#request), answer);
     // The reserved bytes of the tail are never anything but zero.
-    const tail = written - RequestTail.size;
+    const tail = written - TAIL_BYTES;
     answer[tail + RequestTail.offset.status] = status;
-    chain.write(0, answer, 0, written);
     return written;
   }
 
@@ -285,7 +331,7 @@ export class IommuDevice implements VirtioDevice {
     this.#session = undefined;
     this.#queue = undefined;
     this.#chain = undefined;
-    this.#view = this.#gatheredView;
+    this.#memory = undefined;
     this.#faults.stop();
   }
 
@@ -297,6 +343,11 @@ export class IommuDevice implements VirtioDevice {
   #showBypass(): void {
     this.config[IommuConfig.offset.bypass] = this.iommu.bypass ? 1 : 0;
   }
+}
+
+/** True for room enough for a head and a tail. */
+function isRequest(readableBytes: number, writableBytes: number): boolean {
+  return readableBytes >= HEAD_BYTES && writableBytes >= TAIL_BYTES;
 }
 
 /** The options of the core: ranges that are not offered do not hold. */

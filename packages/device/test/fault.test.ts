@@ -205,6 +205,7 @@ describe('event queue', () => {
         chain.append(0, 8, true);
         return Popped.CHAIN;
       },
+      serve: () => 0,
       push: () => {
         pushed += 1;
       },

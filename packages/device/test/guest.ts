@@ -43,6 +43,7 @@ const SIZE = 0x4_0000;
 const QUEUE_SIZE = 256;
 const EVENT_RING = 0x2000;
 const AVAILABLE_INDEX = splitQueueBytes(QUEUE_SIZE).descriptorArea + AvailableRing.offset.idx;
+const AVAILABLE_ENTRIES = splitQueueBytes(QUEUE_SIZE).descriptorArea + AvailableRing.size;
 const REQUEST = 0x4000;
 const ANSWER = 0x8000;
 const EVENTS = 0x2_0000;
@@ -235,6 +236,11 @@ export class Guest {
   /** Makes the available index of a queue run ahead of what the queue can hold. */
   damageRequests(): void {
     this.memory.setUint16(AVAILABLE_INDEX, 0x4000);
+  }
+
+  /** Makes the entry of a request that was added, counted from the start of the queue, name no descriptor. */
+  damageHead(request: number): void {
+    this.memory.setUint16(AVAILABLE_ENTRIES + 2 * request, QUEUE_SIZE);
   }
 
   damageEvents(): void {

@@ -383,6 +383,32 @@ describe('order and batches', () => {
     expect([guest.device.serve(), taken()]).toEqual([false, 0]);
   });
 
+  it('(9.2) the driver takes the first answers of a burst while the last are made, and hears of it once', () => {
+    let taken = 0;
+    const before: number[] = [];
+    const note = (): void => {
+      while (guest.take() === 4) taken += 1;
+      before.push(taken);
+    };
+    const guest: Guest = createGuest({ observer: { refused: note } });
+    for (let request = 0; request < 40; request += 1) guest.add(mapBytes(1, 0n, 0xfffn, 0n), 4);
+    expect(guest.device.serve()).toBe(true);
+    expect(before).toEqual(before.map((_, request) => request - (request % 16)));
+    expect(before).toHaveLength(40);
+    expect(guest.interrupts).toEqual([0]);
+  });
+
+  it('damage in the middle of a burst: what came before it is answered, then the device needs a reset', () => {
+    const guest = createGuest();
+    for (let request = 0; request < 20; request += 1) guest.add(attachBytes(1, A), 4);
+    guest.damageHead(18);
+    expect(guest.device.serve()).toBe(true);
+    expect(Array.from({ length: 20 }, () => guest.take())).toEqual([...Array(18).fill(4), -1, -1]);
+    expect([guest.interrupts, guest.resets.length]).toEqual([[0], 1]);
+    expect(guest.resets[0]).toMatch(/head lies outside/);
+    expect(guest.device.serve()).toBe(false);
+  });
+
   it('a damaged request ring stops the device, and a reset makes it work again', () => {
     const guest = createGuest();
     guest.attach(1, A);

@@ -10,6 +10,7 @@ export {
   Popped,
   Taken,
   queueFeatures,
+  type ChainHandler,
   type DeviceQueue,
   type DeviceQueueOptions,
   type DriverQueue,

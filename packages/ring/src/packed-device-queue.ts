@@ -21,9 +21,19 @@ import {
   checkQueueState,
   queueState,
 } from './queue-state.ts';
-import { type DeviceQueue, type DeviceQueueOptions, Popped, type QueueFeatures } from './queue.ts';
+import {
+  type ChainHandler,
+  type DeviceQueue,
+  type DeviceQueueOptions,
+  Popped,
+  type QueueFeatures,
+} from './queue.ts';
 
+// Constants of this module cost nothing on the hot path; properties of imported objects are looked up each time.
+const { EMPTY, CHAIN, BROKEN } = Popped;
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
+/** All flags that say what a descriptor is. */
+const FLAGS_OF_KIND = NEXT | WRITE | INDIRECT;
 const { AVAIL, USED } = PackedFlag;
 const SLOT_BYTES = PackedDescriptor.size;
 const LOW = PackedDescriptor.offset.addr;
@@ -31,6 +41,9 @@ const HIGH = LOW + 4;
 const LENGTH = PackedDescriptor.offset.len;
 const ID = PackedDescriptor.offset.id;
 const FLAGS = PackedDescriptor.offset.flags;
+const TOO_MANY = 'more descriptors than the ring has';
+/** No flags were seen. */
+const NONE = -1;
 
 /** One packed queue, as the device works it. */
 export class PackedDeviceQueue implements DeviceQueue {
@@ -46,6 +59,8 @@ export class PackedDeviceQueue implements DeviceQueue {
   /** The slot where the next chain becomes available, and the wrap counter of that lap. */
   #next = 0;
   #wrap = true;
+  /** The flags there, once a look has found the chain available. */
+  #seenFlags = NONE;
   /** The slot where the next used descriptor goes, and the wrap counter of that lap. */
   #nextUsed = 0;
   #usedWrap = true;
@@ -77,50 +92,75 @@ export class PackedDeviceQueue implements DeviceQueue {
   }
 
   ready(): boolean {
-    return this.fault !== undefined || this.#isAvailable(this.#loadFlags());
+    return this.fault !== undefined || this.#look();
   }
 
   pop(chain: Chain): Popped {
-    if (this.fault !== undefined) return Popped.BROKEN;
-    const flags = this.#loadFlags();
-    if (!this.#isAvailable(flags)) return Popped.EMPTY;
-    const popped = this.#walk(flags, chain);
-    if (popped !== Popped.CHAIN) return popped;
-    if (this.#inFlight + chain.slots > this.size)
-      return this.#break('more descriptors than the ring has');
-    this.#inFlight += chain.slots;
-    this.#next += chain.slots;
-    if (this.#next >= this.size) {
-      this.#next -= this.size;
-      this.#wrap = !this.#wrap;
+    if (this.fault !== undefined) return BROKEN;
+    if (!this.#look()) return EMPTY;
+    const memory = this.#memory;
+    const at = this.#ring + this.#next * SLOT_BYTES;
+    const low = memory.getUint32(at + LOW);
+    const high = memory.getUint32(at + HIGH);
+    const length = memory.getUint32(at + LENGTH);
+    const id = memory.getUint16(at + ID);
+    chain.begin(0);
+    const popped = this.#walk(chain, 1, low, high, length, id, this.#seenFlags);
+    if (popped === CHAIN && !this.#advance(chain.slots)) return BROKEN;
+    return popped;
+  }
+
+  /**
+   * As in split queues: a loop for chains of one readable and one writable buffer, which need no `Chain`. All else goes
+   * on in `#walk`, from the words read here.
+   */
+  serve(handler: ChainHandler, chain: Chain, most: number): number {
+    if (this.fault !== undefined) return 0;
+    const memory = this.#memory;
+    const size = this.size;
+    const ring = this.#ring;
+    let count = 0;
+    for (; count < most && this.#look(); count += 1) {
+      const first = this.#next;
+      const at = ring + first * SLOT_BYTES;
+      let low = memory.getUint32(at + LOW);
+      let high = memory.getUint32(at + HIGH);
+      let length = memory.getUint32(at + LENGTH);
+      let id = memory.getUint16(at + ID);
+      let flags = this.#seenFlags;
+      let number = 1;
+      let written = -1;
+      if ((flags & FLAGS_OF_KIND) === NEXT && length !== 0 && size > 1) {
+        const readable = memory.locate(low, high, length);
+        const readableBytes = length;
+        const second = ring + (first + 1 === size ? 0 : first + 1) * SLOT_BYTES;
+        low = memory.getUint32(second + LOW);
+        high = memory.getUint32(second + HIGH);
+        length = memory.getUint32(second + LENGTH);
+        id = memory.getUint16(second + ID);
+        flags = memory.getUint16(second + FLAGS);
+        const writable = memory.locate(low, high, length);
+        if ((flags & FLAGS_OF_KIND) === WRITE && length !== 0 && readable >= 0 && writable >= 0) {
+          if (!this.#advance(2)) break;
+          written = handler.handlePair(readable, readableBytes, writable, length);
+          this.#use(id, 2, written);
+        } else {
+          chain.begin(0);
+          chain.append(readable, readableBytes, false);
+          number = 2;
+        }
+      } else chain.begin(0);
+      if (written < 0) {
+        if (this.#walk(chain, number, low, high, length, id, flags) !== CHAIN) break;
+        if (!this.#advance(chain.slots)) break;
+        this.#use(chain.id, chain.slots, handler.handleChain(chain));
+      }
     }
-    return Popped.CHAIN;
+    return count;
   }
 
   push(chain: Chain, writtenBytes: number): void {
-    const memory = this.#memory;
-    // A batch has one descriptor, in the slot of its first list and with the id, length and flags of its last.
-    const first = this.#pushed === 0;
-    const at = first || !this.#batchUsed ? this.#ring + this.#nextUsed * SLOT_BYTES : this.#heldAt;
-    const flags = (this.#usedWrap ? AVAIL | USED : 0) | (writtenBytes > 0 ? WRITE : 0);
-    memory.setUint16(at + ID, chain.id);
-    memory.setUint32(at + LENGTH, writtenBytes);
-    if (first) {
-      this.#heldAt = at;
-      this.#heldFlags = flags;
-    } else if (this.#batchUsed) {
-      this.#heldFlags = (this.#heldFlags & (AVAIL | USED)) | (flags & WRITE);
-    } else {
-      // The driver takes used descriptors in ring order, so the first one hides this one until it is published.
-      memory.setUint16(at + FLAGS, flags);
-    }
-    this.#pushed += chain.slots;
-    this.#inFlight -= chain.slots;
-    this.#nextUsed += chain.slots;
-    if (this.#nextUsed >= this.size) {
-      this.#nextUsed -= this.size;
-      this.#usedWrap = !this.#usedWrap;
-    }
+    this.#use(chain.id, chain.slots, writtenBytes);
   }
 
   publish(): boolean {
@@ -158,33 +198,81 @@ export class PackedDeviceQueue implements DeviceQueue {
     return queueState(this, this.#features, true, this.#next | (this.#wrap ? EVENT_WRAP : 0));
   }
 
-  #loadFlags(): number {
+  /** Reads the flags of the next chain, unless they were seen. True if it is available. */
+  #look(): boolean {
+    if (this.#seenFlags !== NONE) return true;
     // Pairs with the driver's store of a chain's first flags: the whole chain and its buffers are visible after this.
-    return this.#memory.loadUint16(this.#ring + this.#next * SLOT_BYTES + FLAGS);
+    const flags = this.#memory.loadUint16(this.#ring + this.#next * SLOT_BYTES + FLAGS);
+    if ((flags & (AVAIL | USED)) !== (this.#wrap ? AVAIL : USED)) return false;
+    this.#seenFlags = flags;
+    return true;
   }
 
-  #isAvailable(flags: number): boolean {
-    const expected = this.#wrap ? AVAIL : USED;
-    return (flags & (AVAIL | USED)) === expected;
+  /** Takes a chain of so many slots. False if the queue is broken now. */
+  #advance(slots: number): boolean {
+    if (this.#inFlight + slots > this.size) {
+      this.#break(TOO_MANY);
+      return false;
+    }
+    this.#seenFlags = NONE;
+    this.#inFlight += slots;
+    this.#next += slots;
+    if (this.#next >= this.size) {
+      this.#next -= this.size;
+      this.#wrap = !this.#wrap;
+    }
+    return true;
   }
 
-  /** From the first slot, whose flags are given, to the first without NEXT. */
-  #walk(first: number, chain: Chain): Popped {
+  /** Marks a chain of so many slots as used. */
+  #use(id: number, slots: number, writtenBytes: number): void {
+    const memory = this.#memory;
+    // A batch has one descriptor, in the slot of its first list and with the id, length and flags of its last.
+    const first = this.#pushed === 0;
+    const at = first || !this.#batchUsed ? this.#ring + this.#nextUsed * SLOT_BYTES : this.#heldAt;
+    const flags = (this.#usedWrap ? AVAIL | USED : 0) | (writtenBytes > 0 ? WRITE : 0);
+    memory.setUint16(at + ID, id);
+    memory.setUint32(at + LENGTH, writtenBytes);
+    if (first) {
+      this.#heldAt = at;
+      this.#heldFlags = flags;
+    } else if (this.#batchUsed) {
+      this.#heldFlags = (this.#heldFlags & (AVAIL | USED)) | (flags & WRITE);
+    } else {
+      // The driver takes used descriptors in ring order, so the first one hides this one until it is published.
+      memory.setUint16(at + FLAGS, flags);
+    }
+    this.#pushed += slots;
+    this.#inFlight -= slots;
+    this.#nextUsed += slots;
+    if (this.#nextUsed >= this.size) {
+      this.#nextUsed -= this.size;
+      this.#usedWrap = !this.#usedWrap;
+    }
+  }
+
+  /** From a descriptor that was read, number `firstNumber` of its list, to the first without NEXT. */
+  #walk(
+    chain: Chain,
+    firstNumber: number,
+    firstLow: number,
+    firstHigh: number,
+    firstLength: number,
+    firstId: number,
+    firstFlags: number,
+  ): Popped {
     const memory = this.#memory;
     const size = this.size;
-    let flags = first;
-    let slot = this.#next;
+    let low = firstLow;
+    let high = firstHigh;
+    let length = firstLength;
+    let id = firstId;
+    let flags = firstFlags;
     let writing = false;
-    chain.begin(0);
-    for (let slots = 1; slots <= size; slots += 1) {
-      const at = this.#ring + slot * SLOT_BYTES;
-      const low = memory.getUint32(at + LOW);
-      const high = memory.getUint32(at + HIGH);
-      const length = memory.getUint32(at + LENGTH);
-      const id = memory.getUint16(at + ID);
+    for (let number = firstNumber; ; number += 1) {
       if ((flags & INDIRECT) !== 0) {
         if (!this.#features.indirect) return this.#break('an indirect table without the feature');
-        if (slots > 1 || (flags & NEXT) !== 0)
+        if (number > 1 || (flags & NEXT) !== 0)
           return this.#break('an indirect table in a list with other descriptors');
         chain.id = id;
         return this.#walkTable(memory.locate(low, high, length), length, chain);
@@ -195,13 +283,18 @@ export class PackedDeviceQueue implements DeviceQueue {
       if (length !== 0) chain.append(memory.locate(low, high, length), length, writable);
       if ((flags & NEXT) === 0) {
         chain.id = id;
-        chain.slots = slots;
-        return Popped.CHAIN;
+        chain.slots = number;
+        return CHAIN;
       }
-      slot = slot + 1 === size ? 0 : slot + 1;
-      flags = memory.getUint16(this.#ring + slot * SLOT_BYTES + FLAGS);
+      if (number === size) return this.#break('a chain longer than the queue');
+      const slot = this.#next + number;
+      const at = this.#ring + (slot < size ? slot : slot - size) * SLOT_BYTES;
+      low = memory.getUint32(at + LOW);
+      high = memory.getUint32(at + HIGH);
+      length = memory.getUint32(at + LENGTH);
+      id = memory.getUint16(at + ID);
+      flags = memory.getUint16(at + FLAGS);
     }
-    return this.#break('a chain longer than the queue');
   }
 
   /** An indirect table: its descriptors in a row, of whose flags only WRITE has a meaning. */
@@ -224,11 +317,11 @@ export class PackedDeviceQueue implements DeviceQueue {
       if (length !== 0) chain.append(memory.locate(low, high, length), length, writable);
     }
     chain.slots = 1;
-    return Popped.CHAIN;
+    return CHAIN;
   }
 
   #break(fault: string): Popped {
     this.fault = fault;
-    return Popped.BROKEN;
+    return BROKEN;
   }
 }

@@ -89,6 +89,22 @@ export interface DriverQueueOptions {
   readonly state?: DriverQueueState;
 }
 
+/** What a device does with its chains. It must not touch the queue meanwhile. */
+export interface ChainHandler {
+  /**
+   * Handles a chain of one readable and one writable buffer, each in memory: their positions, and bytes. Returns how
+   * many bytes were written from the start of the writable one.
+   */
+  handlePair(
+    readable: number,
+    readableBytes: number,
+    writable: number,
+    writableBytes: number,
+  ): number;
+  /** Handles any other chain. Returns how many bytes were written from the start of its writable part. */
+  handleChain(chain: Chain): number;
+}
+
 /** The device's side: takes available chains, gives back used ones. */
 export interface DeviceQueue {
   readonly size: number;
@@ -96,6 +112,12 @@ export interface DeviceQueue {
   readonly fault: string | undefined;
   /** Takes the next available chain into `chain`, which the caller owns and reuses. */
   pop(chain: Chain): Popped;
+  /**
+   * Takes up to `most` available chains, has each of them handled and marks it as used, as {@link pop} and {@link push}
+   * do one by one; `chain` belongs to the caller likewise. Returns how many there were. A queue that is broken has a
+   * {@link fault} then.
+   */
+  serve(handler: ChainHandler, chain: Chain, most: number): number;
   /** Marks a chain as used, with the number of bytes written from the start of its writable part. Not yet visible. */
   push(chain: Chain, writtenBytes: number): void;
   /** Makes all pushed chains visible to the driver. True if the driver wants to be notified. */

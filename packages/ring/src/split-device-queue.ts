@@ -25,12 +25,20 @@ import {
   checkQueueState,
   queueState,
 } from './queue-state.ts';
-import { type DeviceQueue, type DeviceQueueOptions, Popped, type QueueFeatures } from './queue.ts';
+import {
+  type ChainHandler,
+  type DeviceQueue,
+  type DeviceQueueOptions,
+  Popped,
+  type QueueFeatures,
+} from './queue.ts';
 import { locateSplitQueue, passesEvent } from './split-layout.ts';
 
 // Constants of this module cost nothing on the hot path; properties of imported objects are looked up each time.
 const { EMPTY, CHAIN, BROKEN } = Popped;
 const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
+/** All flags that there are. */
+const FLAGS = NEXT | WRITE | INDIRECT;
 const ENTRY_BYTES = Descriptor.size;
 const LOW = Descriptor.offset.addr;
 const HIGH = LOW + 4;
@@ -43,6 +51,7 @@ const AVAILABLE_ENTRY_BYTES = RING_ENTRY_SIZE;
 const USED_ELEMENTS = UsedRing.size;
 const USED_ELEMENT_BYTES = UsedElement.size;
 const { id: USED_ID, len: USED_LENGTH } = UsedElement.offset;
+const HEAD_OUTSIDE = 'a head lies outside the descriptor table';
 
 /** One split queue, as the device works it. */
 export class SplitDeviceQueue implements DeviceQueue {
@@ -100,10 +109,101 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (this.#seenAvailable === next && !this.#look()) return EMPTY;
     // From before, or because the look found an index that makes no sense.
     if (this.fault !== undefined) return BROKEN;
+    const memory = this.#memory;
+    const size = this.size;
     const entry = this.#available + AVAILABLE_ENTRIES + (next & this.#mask) * AVAILABLE_ENTRY_BYTES;
-    const popped = this.#walk(this.#memory.getUint16(entry), chain);
+    const head = memory.getUint16(entry);
+    if (head >= size) return this.#break(HEAD_OUTSIDE);
+    const table = this.#table;
+    const at = table + head * ENTRY_BYTES;
+    const low = memory.getUint32(at + LOW);
+    const high = memory.getUint32(at + HIGH);
+    const length = memory.getUint32(at + LENGTH);
+    const word = memory.getUint32(at + FLAGS_AND_NEXT);
+    chain.begin(head);
+    const popped = this.#walk(chain, low, high, length, word, table, size, true, size);
     if (popped === CHAIN) this.#nextAvailable = (next + 1) & 0xffff;
     return popped;
+  }
+
+  /**
+   * Takes half the time of `pop` and `push` (bench `ring`): one loop with everything in locals, in which the chains that
+   * nearly all are, one readable buffer and one writable, need no `Chain`. It knows only how such a pair looks when
+   * nothing is wrong with it; all else goes on in `#walk`, from the words read here.
+   */
+  serve(handler: ChainHandler, chain: Chain, most: number): number {
+    if (!this.ready() || this.fault !== undefined) return 0;
+    const memory = this.#memory;
+    const size = this.size;
+    const mask = this.#mask;
+    const ring = this.#table;
+    const heads = this.#available + AVAILABLE_ENTRIES;
+    const elements = this.#used + USED_ELEMENTS;
+    const batchUsed = this.#batchUsed;
+    const batchSlot = this.#publishedUsed;
+    const seen = this.#seenAvailable;
+    let next = this.#nextAvailable;
+    let used = this.#nextUsed;
+    let count = 0;
+    for (; count < most && next !== seen; count += 1) {
+      const head = memory.getUint16(heads + (next & mask) * AVAILABLE_ENTRY_BYTES);
+      if (head >= size) {
+        this.#break(HEAD_OUTSIDE);
+        break;
+      }
+      let table = ring;
+      let entries = size;
+      let at = table + head * ENTRY_BYTES;
+      let low = memory.getUint32(at + LOW);
+      let high = memory.getUint32(at + HIGH);
+      let length = memory.getUint32(at + LENGTH);
+      let word = memory.getUint32(at + FLAGS_AND_NEXT);
+      const direct = (word & INDIRECT) === 0;
+      if (!direct) {
+        at = this.#locateTable(low, high, length, word);
+        if (at < 0) break;
+        table = at;
+        entries = length / ENTRY_BYTES;
+        low = memory.getUint32(at + LOW);
+        high = memory.getUint32(at + HIGH);
+        length = memory.getUint32(at + LENGTH);
+        word = memory.getUint32(at + FLAGS_AND_NEXT);
+      }
+      let left = size;
+      let written = -1;
+      const second = word >>> 16;
+      if ((word & FLAGS) === NEXT && length !== 0 && second < entries && size > 1) {
+        const readable = memory.locate(low, high, length);
+        const readableBytes = length;
+        at = table + second * ENTRY_BYTES;
+        low = memory.getUint32(at + LOW);
+        high = memory.getUint32(at + HIGH);
+        length = memory.getUint32(at + LENGTH);
+        word = memory.getUint32(at + FLAGS_AND_NEXT);
+        const writable = memory.locate(low, high, length);
+        if ((word & FLAGS) === WRITE && length !== 0 && readable >= 0 && writable >= 0) {
+          written = handler.handlePair(readable, readableBytes, writable, length);
+        } else {
+          chain.begin(head);
+          chain.append(readable, readableBytes, false);
+          left -= 1;
+        }
+      } else chain.begin(head);
+      if (written < 0) {
+        if (this.#walk(chain, low, high, length, word, table, entries, direct, left) !== CHAIN)
+          break;
+        written = handler.handleChain(chain);
+      }
+      const slot = batchUsed ? batchSlot : used;
+      const element = elements + (slot & mask) * USED_ELEMENT_BYTES;
+      memory.setUint32(element + USED_ID, head);
+      memory.setUint32(element + USED_LENGTH, written);
+      next = (next + 1) & 0xffff;
+      used = (used + 1) & 0xffff;
+    }
+    this.#nextAvailable = next;
+    this.#nextUsed = used;
+    return count;
   }
 
   push(chain: Chain, writtenBytes: number): void {
@@ -168,46 +268,71 @@ export class SplitDeviceQueue implements DeviceQueue {
     return true;
   }
 
-  /** Section "The Virtqueue Descriptor Table": from the head to the first descriptor without NEXT. */
-  #walk(head: number, chain: Chain): Popped {
+  /**
+   * Section "The Virtqueue Descriptor Table": from a descriptor that was read, for at most `most` buffers, to the first
+   * one without NEXT. The descriptor lies in a table of `ownEntries`, which is the queue's own if `ownDirect`.
+   */
+  #walk(
+    chain: Chain,
+    firstLow: number,
+    firstHigh: number,
+    firstLength: number,
+    firstWord: number,
+    ownTable: number,
+    ownEntries: number,
+    ownDirect: boolean,
+    most: number,
+  ): Popped {
     const memory = this.#memory;
-    const size = this.size;
-    if (head >= size) return this.#break('a head lies outside the descriptor table');
-    let table = this.#table;
-    let entries = size;
-    let index = head;
-    let direct = true;
+    let low = firstLow;
+    let high = firstHigh;
+    let length = firstLength;
+    let word = firstWord;
+    let table = ownTable;
+    let entries = ownEntries;
+    let direct = ownDirect;
     let writing = false;
-    chain.begin(head);
-    for (let buffers = 0; buffers < size;) {
-      const entry = table + index * ENTRY_BYTES;
-      const low = memory.getUint32(entry + LOW);
-      const high = memory.getUint32(entry + HIGH);
-      const length = memory.getUint32(entry + LENGTH);
-      const word = memory.getUint32(entry + FLAGS_AND_NEXT);
+    for (let left = most; left > 0;) {
+      let index = 0;
       if ((word & INDIRECT) !== 0) {
-        if (!this.#features.indirect) return this.#break('an indirect table without the feature');
         if (!direct) return this.#break('an indirect table inside another');
-        if ((word & NEXT) !== 0) return this.#break('an indirect descriptor with a next one');
-        if (length === 0 || length % ENTRY_BYTES !== 0)
-          return this.#break('an indirect table that is not a whole number of descriptors');
-        table = memory.locate(low, high, length);
-        if (table < 0) return this.#break('an indirect table outside memory');
+        table = this.#locateTable(low, high, length, word);
+        if (table < 0) return BROKEN;
         entries = length / ENTRY_BYTES;
-        index = 0;
         direct = false;
-        continue;
+      } else {
+        const writable = (word & WRITE) !== 0;
+        if (writing && !writable) return this.#break('a readable buffer behind a writable one');
+        writing = writable;
+        if (length !== 0) chain.append(memory.locate(low, high, length), length, writable);
+        left -= 1;
+        if ((word & NEXT) === 0) return CHAIN;
+        index = word >>> 16;
+        if (index >= entries) return this.#break('a next index outside its table');
       }
-      const writable = (word & WRITE) !== 0;
-      if (writing && !writable) return this.#break('a readable buffer behind a writable one');
-      writing = writable;
-      if (length !== 0) chain.append(memory.locate(low, high, length), length, writable);
-      buffers += 1;
-      if ((word & NEXT) === 0) return CHAIN;
-      index = word >>> 16;
-      if (index >= entries) return this.#break('a next index outside its table');
+      // A cycle ends here, so that no more is read than the queue has descriptors.
+      if (left === 0) break;
+      const at = table + index * ENTRY_BYTES;
+      low = memory.getUint32(at + LOW);
+      high = memory.getUint32(at + HIGH);
+      length = memory.getUint32(at + LENGTH);
+      word = memory.getUint32(at + FLAGS_AND_NEXT);
     }
     return this.#break('a chain longer than the queue');
+  }
+
+  /** Section "Indirect Descriptors": the table that a descriptor names, or -1 if the queue is broken now. */
+  #locateTable(low: number, high: number, length: number, word: number): number {
+    if (!this.#features.indirect) this.#break('an indirect table without the feature');
+    else if ((word & NEXT) !== 0) this.#break('an indirect descriptor with a next one');
+    else if (length === 0 || length % ENTRY_BYTES !== 0)
+      this.#break('an indirect table that is not a whole number of descriptors');
+    else {
+      const table = this.#memory.locate(low, high, length);
+      if (table >= 0) return table;
+      this.#break('an indirect table outside memory');
+    }
+    return -1;
   }
 
   #break(fault: string): Popped {

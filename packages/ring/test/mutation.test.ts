@@ -5,7 +5,7 @@
  * `VIOMMU_MUTATIONS=1000000` sets the number of mutations for each format; the default keeps the test short.
  */
 
-import { BufferList, Chain, Popped, Taken } from '@viommu/ring';
+import { BufferList, Chain, type ChainHandler, Popped, Taken } from '@viommu/ring';
 import { describe, expect, it } from 'vitest';
 import { Arena } from './kit/arena.ts';
 import { FORMATS, type Format } from './kit/format.ts';
@@ -24,6 +24,7 @@ const ACCESSES_MAX = 64;
 interface Outcome {
   readonly mutations: number;
   readonly chains: number;
+  readonly pairs: number;
   readonly tokens: number;
   readonly driverBroken: number;
   readonly deviceBroken: number;
@@ -33,7 +34,14 @@ interface Outcome {
 /** Queues that are used and damaged, one after the other. */
 function storm(format: Format, mutations: number, seed: number): Outcome {
   const random = new Random(seed);
-  const found = { chains: 0, tokens: 0, driverBroken: 0, deviceBroken: 0, unreachable: 0 };
+  const found = {
+    chains: 0,
+    pairs: 0,
+    tokens: 0,
+    driverBroken: 0,
+    deviceBroken: 0,
+    unreachable: 0,
+  };
   const arena = new Arena({ sizeBytes: 0x2000 });
   const memory = new WatchedMemory(arena);
   const room = arena.allocate(0);
@@ -56,9 +64,12 @@ function storm(format: Format, mutations: number, seed: number): Outcome {
 
     const add = (): void => {
       list.clear();
-      for (let left = random.below(3); left > 0; left -= 1)
+      // Often as requests are: one buffer of each kind.
+      const pair = random.once(3);
+      for (let left = pair ? 1 : random.below(3); left > 0; left -= 1)
         list.addReadable(arena.address(0x1000 + random.below(0x800)), random.below(16));
-      for (let left = random.below(3) + (list.count === 0 ? 1 : 0); left > 0; left -= 1)
+      const writable = pair ? 1 : random.below(3) + (list.count === 0 ? 1 : 0);
+      for (let left = writable; left > 0; left -= 1)
         list.addWritable(arena.address(0x1800 + random.below(0x400)), random.below(16));
       if (!bounded(() => tryAdd(driver, list, tokens))) return;
       inFlight.add(tokens);
@@ -79,6 +90,27 @@ function storm(format: Format, mutations: number, seed: number): Outcome {
       else found.unreachable += 1;
       if (into === chain) bounded(() => device.push(into, random.below(READ_BYTES)));
       else held.push(into);
+    };
+
+    /** As a device does that keeps nothing: up to three chains in one call. */
+    const handler: ChainHandler = {
+      handlePair(readable, readableBytes, writable, writableBytes) {
+        found.pairs += 1;
+        memory.read(readable, bytes, 0, Math.min(readableBytes, READ_BYTES));
+        memory.write(writable, bytes, 0, Math.min(writableBytes, READ_BYTES));
+        return random.below(READ_BYTES);
+      },
+      handleChain(into) {
+        found.chains += 1;
+        if (into.reachable) into.read(0, bytes, 0, READ_BYTES);
+        else found.unreachable += 1;
+        return random.below(READ_BYTES);
+      },
+    };
+    const serveBurst = (): void => {
+      memory.countMax = memory.count + 3 * ACCESSES_MAX;
+      device.serve(handler, chain, 1 + random.below(3));
+      memory.countMax = Number.MAX_SAFE_INTEGER;
     };
 
     const finish = (): void => {
@@ -109,7 +141,8 @@ function storm(format: Format, mutations: number, seed: number): Outcome {
       bounded(() => device.publish());
     };
 
-    const actions = [add, add, publish, serve, serve, answer, take, take, finish, rest];
+    const serving = [serve, serve, serveBurst, serveBurst];
+    const actions = [add, add, publish, ...serving, answer, take, take, finish, rest];
     const areas = [placed, placed, placed, tables].filter((area) => area.bytes > 0);
     // A damaged ring may also just stand still, so that no queue lives for long.
     for (let left = random.below(60); left >= 0 && done < mutations; left -= 1) {

@@ -57,6 +57,14 @@ export const FAULTS: readonly Fault[] = [
       '    this.#memory.setUint32(element + USED_ID, chain.id);\n',
   },
   {
+    name: 'split device publishes in a burst before it fills',
+    file: 'split-device-queue.ts',
+    before: '      memory.setUint32(element + USED_ID, head);\n',
+    after:
+      '      memory.storeUint16(this.#used + 2, (used + 1) & 0xffff);\n' +
+      '      memory.setUint32(element + USED_ID, head);\n',
+  },
+  {
     name: 'packed driver publishes before it fills',
     file: 'packed-driver-queue.ts',
     before: '      memory.setUint32(at + LOW, low[index]!);',
@@ -67,8 +75,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'packed device publishes before it fills',
     file: 'packed-device-queue.ts',
-    before: '    memory.setUint16(at + ID, chain.id);\n',
-    after: '    memory.storeUint16(at + FLAGS, flags);\n    memory.setUint16(at + ID, chain.id);\n',
+    before: '    memory.setUint16(at + ID, id);\n',
+    after: '    memory.storeUint16(at + FLAGS, flags);\n    memory.setUint16(at + ID, id);\n',
   },
   {
     name: 'packed device shows a batch before its last list is in it',

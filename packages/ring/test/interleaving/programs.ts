@@ -4,10 +4,12 @@ import { guestPhysical, type GuestPhysical } from '@viommu/common';
 import {
   BufferList,
   Chain,
+  type ChainHandler,
   type DeviceQueue,
   type DeviceQueueOptions,
   type DriverQueue,
   type DriverQueueOptions,
+  type GuestMemory,
   Popped,
   type QueueFeatures,
   type QueueLayout,
@@ -30,6 +32,8 @@ export interface Case {
   readonly order: Order;
   /** With IN_ORDER: one used entry for all chains between two publishes. */
   readonly batchUsed?: boolean;
+  /** The most requests that the device serves in one call; absent, it pops and pushes one by one. */
+  readonly burst?: number;
   /**
    * Who sleeps without having asked for a notification: a new queue wants all of them. The device has slept since before
    * the first request, the driver sleeps once it has sent all of them.
@@ -96,34 +100,73 @@ export function driverProgram({ makers, features, order, asleep }: Case): Progra
   };
 }
 
-export function deviceProgram({ makers, features, order, asleep, batchUsed }: Case): Program {
+export function deviceProgram({
+  makers,
+  features,
+  order,
+  asleep,
+  batchUsed = false,
+  burst,
+}: Case): Program {
   const size = sizeOf(order);
   return (side) => {
     const { memory } = side;
-    const options = { memory, layout: layoutOf(size), features, batchUsed: batchUsed ?? false };
+    const options = { memory, layout: layoutOf(size), features, batchUsed };
     const queue = side.setUp(() => makers.device(options));
     const interrupt = side.bell(INTERRUPT);
     const doorbell = side.bell(DOORBELL);
     const waiter = new makers.Waiter({ bell: doorbell, pollsMax: 0 });
     const chain = new Chain(memory, size);
-    const byte = new Uint8Array(1);
+    const handler = new Answerer(memory);
     if (asleep === 'device') doorbell.wait(0, 0);
     queue.suppressNotification();
-    for (let served = 0; served < REQUEST_COUNT;) {
-      const popped = queue.pop(chain);
-      if (popped === Popped.BROKEN) throw new Error(`the device's side broke: ${queue.fault}`);
-      if (popped === Popped.EMPTY) {
-        if (queue.publish()) interrupt.ring();
-        waiter.wait(queue, 0);
-        continue;
-      }
-      chain.read(0, byte, 0, 1);
-      if (byte[0] !== 0x10 + served) throw new Error(`request ${byte[0]} instead of ${served}`);
-      byte[0] = 0x11 + served;
-      chain.write(0, byte, 0, 1);
-      queue.push(chain, 1);
-      served += 1;
+    while (handler.served < REQUEST_COUNT) {
+      const before = handler.served;
+      if (burst !== undefined) queue.serve(handler, chain, burst);
+      else if (queue.pop(chain) === Popped.CHAIN) queue.push(chain, handler.handleChain(chain));
+      if (queue.fault !== undefined) throw new Error(`the device's side broke: ${queue.fault}`);
+      if (handler.served > before) continue;
+      if (queue.publish()) interrupt.ring();
+      waiter.wait(queue, 0);
     }
     if (queue.publish()) interrupt.ring();
   };
+}
+
+class Answerer implements ChainHandler {
+  served = 0;
+  readonly #memory: GuestMemory;
+  readonly #byte = new Uint8Array(1);
+
+  constructor(memory: GuestMemory) {
+    this.#memory = memory;
+  }
+
+  handlePair(
+    readable: number,
+    readableBytes: number,
+    writable: number,
+    writableBytes: number,
+  ): number {
+    if (readableBytes !== 1 || writableBytes !== 1) throw new Error('no request has two bytes');
+    this.#memory.read(readable, this.#byte, 0, 1);
+    this.#answer();
+    this.#memory.write(writable, this.#byte, 0, 1);
+    return 1;
+  }
+
+  handleChain(chain: Chain): number {
+    chain.read(0, this.#byte, 0, 1);
+    this.#answer();
+    chain.write(0, this.#byte, 0, 1);
+    return 1;
+  }
+
+  #answer(): void {
+    const request = this.#byte[0];
+    if (request !== 0x10 + this.served)
+      throw new Error(`request ${request} instead of ${this.served}`);
+    this.#byte[0] = request + 1;
+    this.served += 1;
+  }
 }

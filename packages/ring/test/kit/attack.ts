@@ -5,6 +5,7 @@ import { Chain, Popped, SplitDeviceQueue } from '@viommu/ring';
 import { expect } from 'vitest';
 import { Arena, type ArenaOptions } from './arena.ts';
 import { type AnyDescriptor, GuestRingWriter } from './guest-ring-writer.ts';
+import { withTwins } from './serve-twin.ts';
 import { SplitPlace } from './split-place.ts';
 import { WatchedMemory } from './watched-memory.ts';
 
@@ -13,16 +14,18 @@ export interface Attack extends ArenaOptions {
   readonly indirect?: boolean;
 }
 
-/** A device's queue, and a guest that may write what it likes. */
+/** A device's queue, and a guest that may write what it likes. What is popped is served as well, on a copy. */
 export function attack({ size = 8, indirect = true, ...arenaOptions }: Attack = {}) {
   const arena = new Arena(arenaOptions);
   const place = new SplitPlace(arena, size);
   const memory = new WatchedMemory(arena);
-  const queue = new SplitDeviceQueue({
-    memory,
-    layout: place.layout,
-    features: { indirect, eventIndex: true },
-  });
+  const options = { layout: place.layout, features: { indirect, eventIndex: true } };
+  const queue = new SplitDeviceQueue({ memory, ...options });
+  withTwins(
+    queue,
+    arena,
+    (copy, state) => new SplitDeviceQueue({ memory: copy, ...options, ...(state && { state }) }),
+  );
   const guest = new GuestRingWriter(arena.view, place);
   return { arena, place, memory, queue, guest, chain: new Chain(memory, size) };
 }

@@ -6,6 +6,7 @@ import { Arena, type ArenaOptions } from './arena.ts';
 import { HERE } from './attack.ts';
 import { type AnyPackedDescriptor, PackedGuestWriter } from './packed-guest-writer.ts';
 import { PackedPlace } from './packed-place.ts';
+import { withTwins } from './serve-twin.ts';
 import { WatchedMemory } from './watched-memory.ts';
 
 export interface PackedAttack extends ArenaOptions {
@@ -14,14 +15,20 @@ export interface PackedAttack extends ArenaOptions {
   readonly batchUsed?: boolean;
 }
 
-/** A device's queue, and a guest that may write what it likes. */
+/** A device's queue, and a guest that may write what it likes. What is popped is served as well, on a copy. */
 export function attackPacked(options: PackedAttack = {}) {
   const { size = 8, features: some = {}, batchUsed = false, ...arenaOptions } = options;
   const arena = new Arena(arenaOptions);
   const place = new PackedPlace(arena, size);
   const memory = new WatchedMemory(arena);
   const features = { indirect: true, eventIndex: true, ...some };
-  const queue = new PackedDeviceQueue({ memory, layout: place.layout, features, batchUsed });
+  const device = { layout: place.layout, features, batchUsed };
+  const queue = new PackedDeviceQueue({ memory, ...device });
+  withTwins(
+    queue,
+    arena,
+    (copy, state) => new PackedDeviceQueue({ memory: copy, ...device, ...(state && { state }) }),
+  );
   const guest = new PackedGuestWriter(arena.view, place);
   return { arena, place, memory, queue, guest, chain: new Chain(memory, size) };
 }
