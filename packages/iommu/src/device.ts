@@ -118,7 +118,7 @@ export class Device {
     this.untrusted = options.untrusted ?? false;
     this.forceStrict = options.forceStrict ?? false;
     this.requestNonStrict = options.requestNonStrict ?? false;
-    this.path = `${parent?.path ?? '/sys/devices'}/${name}`;
+    this.path = `${parent?.path ?? `/sys/devices/${bus}`}/${name}`;
     this.dmaLastPage = dmaMask === undefined ? PAGE_MAX : lastPageOfMask(dmaMask);
     this.coherentLastPage = this.dmaLastPage;
     this.prefer32Bit = options.pci !== undefined;

@@ -1,6 +1,6 @@
 /** The domains of a group: who puts it into which, and who may. */
 
-import { IommuError } from '@viommu/common';
+import { type IommuEndpoint, IommuError } from '@viommu/common';
 import type { Device } from './device.ts';
 import { Domain } from './domain.ts';
 import type { Group } from './group.ts';
@@ -129,13 +129,10 @@ export function restoreGroupDomain(group: Group, domain: Domain | undefined): vo
 
 /** Puts one device into a domain; for who holds the mutex of its group. @throws as {@link attachGroup}, but `EBUSY`. */
 export function attachOne(device: Device, domain: Domain): void {
-  const { iommu } = device;
-  if (iommu?.endpoint === undefined) throw new IommuError('ENODEV', `${device.name} has no IOMMU.`);
-  if (iommu.instance !== domain.instance)
-    throw new IommuError('EINVAL', `${device.name} and the domain have different IOMMUs.`);
-  if (iommu.requireDirect && domain.type === 'blocked')
+  const endpoint = endpointOf(device, domain);
+  if (device.iommu?.requireDirect && domain.type === 'blocked')
     throw new IommuError('EINVAL', `${device.name} has regions that must stay mapped.`);
-  iommu.endpoint.attach(domain.ops);
+  endpoint.attach(domain.ops);
 }
 
 function restoreOne(group: Group, device: Device, domain: Domain | undefined): void {
@@ -166,7 +163,17 @@ function attach(domain: Domain, group: Group): void {
   if (current !== undefined && current !== defaultDomain && current !== blockingDomain)
     throw new IommuError('EBUSY', `Group ${group.id} is in another domain.`);
   if (group.devices.size === 0) throw new IommuError('ENODEV', `Group ${group.id} is empty.`);
+  for (const device of group.devices.keys()) endpointOf(device, domain);
   setGroupDomain(group, domain);
+}
+
+/** The endpoint of a device, if a domain of this IOMMU can be its own at all. */
+function endpointOf(device: Device, domain: Domain): IommuEndpoint {
+  const { iommu } = device;
+  if (iommu?.endpoint === undefined) throw new IommuError('ENODEV', `${device.name} has no IOMMU.`);
+  if (iommu.instance !== domain.instance)
+    throw new IommuError('EINVAL', `${device.name} and the domain have different IOMMUs.`);
+  return iommu.endpoint;
 }
 
 function detach(domain: Domain, group: Group): void {

@@ -99,7 +99,7 @@ export class GroupRegistry implements GroupHost {
     group.name = name;
   }
 
-  /** Gives one group a file of its own. @throws {IommuError} `EEXIST` */
+  /** Gives one group a file of its own, until the group ends. @throws {IommuError} `EEXIST` */
   addAttribute(group: Group, name: string, attribute: Attribute): void {
     this.directory.makeFile(group.path, name, attribute);
   }
@@ -189,11 +189,14 @@ export class GroupRegistry implements GroupHost {
   notifyDriverEvent(device: Device, event: DriverEvent): void {
     const group = this.get(device);
     if (group === undefined) return;
+    const tell = (): void => {
+      group.listeners.announce(event, device);
+      group.listeners.close(event, device);
+    };
     try {
-      group.membershipLock.hold(() => {
-        group.listeners.announce(event, device);
-        group.listeners.close(event, device);
-      });
+      // A listener may have bound a driver.
+      if (this.concurrency.holds(LockRank.membership)) tell();
+      else group.membershipLock.hold(tell);
     } finally {
       this.put(group);
     }
