@@ -101,11 +101,10 @@ export class FlushQueue {
    */
   queue(page: number, pages: number, context: Context): void {
     const ring = this.#ringOf(context);
-    if (!this.#tryQueue(ring, page, pages, false)) {
-      // Without the ring's lock, as the device may take its time, and the others need not wait for it.
-      this.#flush();
-      this.#tryQueue(ring, page, pages, true);
-    }
+    let lossy = false;
+    // Once more if others fill the ring meanwhile. They can, since a flush does without the ring's lock: the device may
+    // take its time.
+    while (!this.#tryQueue(ring, page, pages, lossy)) lossy = !this.#flush();
     const { concurrency, clock } = this.#options;
     concurrency.at('fq:queued');
     this.#timer ??= clock.setTimer(this.timeoutMs, this.#onTimer);
@@ -133,13 +132,13 @@ export class FlushQueue {
     return ring;
   }
 
-  /** False if the ring is full; with `force`, its oldest entry makes room then. */
-  #tryQueue(ring: Ring, page: number, pages: number, force: boolean): boolean {
+  /** False if the ring is full; if `lossy`, its oldest entry makes room then. */
+  #tryQueue(ring: Ring, page: number, pages: number, lossy: boolean): boolean {
     ring.lock.acquire();
     try {
       this.#freeRipeLocked(ring);
       if (ring.full) {
-        if (!force) return false;
+        if (!lossy) return false;
         ring.drop();
         this.#options.log.count('iovaLeaked');
       }

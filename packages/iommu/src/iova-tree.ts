@@ -105,31 +105,34 @@ export class IovaTree {
     for (;;) {
       if (first > last) return;
       const row = this.#firstEndingFrom(first);
-      if (this.#first[row]! > last) break; // The anchor at least ends above every page; so below.
+      const rowFirst = this.#first[row]!; // A row, since the anchor ends above every page.
+      const rowLast = this.#last[row]!; // The same.
+      if (rowFirst > last) {
+        this.#reserveGap(first, last, row);
+        return;
+      }
       if (this.#reserved[row] === 1) {
-        first = Math.min(first, this.#first[row]!);
-        last = Math.max(last, this.#last[row]!);
+        first = Math.min(first, rowFirst);
+        last = Math.max(last, rowLast);
         this.#remove(row);
         this.reservedCount -= 1;
       } else {
-        const above = this.#last[row]! + 1;
-        if (this.#first[row]! > first) this.#reserveGap(first, this.#first[row]! - 1, row);
-        first = above;
+        if (first < rowFirst) this.#reserveGap(first, rowFirst - 1, row);
+        first = rowLast + 1;
       }
     }
-    this.#reserveGap(first, last, this.#firstEndingFrom(first));
   }
 
   /** True if a range that is given out has a page from `firstPage` to `lastPage`. */
   usedWithin(firstPage: number, lastPage: number): boolean {
-    let from = firstPage;
-    for (;;) {
-      if (from > Math.min(lastPage, PAGE_MAX)) return false;
+    const last = Math.min(lastPage, PAGE_MAX);
+    for (let from = firstPage; from <= last;) {
       const row = this.#firstEndingFrom(from);
-      if (this.#first[row]! > lastPage) return false; // As above.
+      if (this.#first[row]! > last) return false; // A row, as above.
       if (this.#reserved[row] === 0) return true;
-      from = this.#last[row]! + 1; // As above.
+      from = this.#last[row]! + 1; // The same.
     }
+    return false;
   }
 
   /** The range that holds `page`, for tests and reports. */
@@ -169,12 +172,7 @@ export class IovaTree {
 
   #rowOf(page: number): number {
     const row = this.#firstEndingFrom(page);
-    return row !== NIL && row !== this.#anchor && this.#first[row]! <= page ? row : NIL; // Not `NIL`.
-  }
-
-  /** The anchor's row is the first that was made, and stays. */
-  get #anchor(): number {
-    return 1;
+    return this.#first[row]! <= page ? row : NIL; // A row, since the anchor ends above every page.
   }
 
   /** The lowest range that ends at `page` or above: the anchor if there is no other. */
@@ -211,9 +209,8 @@ export class IovaTree {
     this.#parent[row] = parent;
     while (this.#parent[row] !== NIL && this.#priority[row]! > this.#priority[this.#parent[row]!]!)
       this.#rotateUp(row); // Rows all of them, as the root's parent is `NIL`.
-    this.#refreshUp(row);
-    // It may have risen above the row whose gap became smaller.
-    this.#refreshUp(above);
+    // Of two neighbours one is below the other.
+    this.#refreshUp(this.#right[row] === NIL ? row : above);
   }
 
   #remove(row: number): void {
@@ -234,8 +231,8 @@ export class IovaTree {
     this.#replaceChild(parent, row, NIL);
     this.#left[row] = this.#unused;
     this.#unused = row;
+    // Its neighbour was above it, as it had nothing to its right.
     this.#refreshUp(parent);
-    this.#refreshUp(above);
   }
 
   /** Turns a row and its parent around, and keeps the order. */
