@@ -14,6 +14,11 @@ export interface GuestMemory {
 
   /** The position of the first of `length` bytes at `high:low`, or -1 if any of them lies outside this memory. */
   locate(low: number, high: number, length: number): number;
+  /**
+   * As {@link locate}, for what a queue is made of. Only where positions do not last: those of `locate` are good until
+   * the next chain is taken, and these until the device is reset.
+   */
+  locateArea?(low: number, high: number, length: number): number;
 
   /** Plain accesses, of any alignment. Another thread may see them in any order. */
   getUint8(position: number): number;

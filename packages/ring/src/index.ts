@@ -31,4 +31,7 @@ export { SplitDeviceQueue } from './split-device-queue.ts';
 export { type IndirectTablesOptions } from './descriptor-table.ts';
 export { SplitDriverQueue } from './split-driver-queue.ts';
 export { splitQueueBytes } from './split-layout.ts';
+export { TranslatedMemory, type TranslatedMemoryOptions } from './translated-memory.ts';
+export { Access, IDENTITY, PieceList, Translated, type Translator } from './translator.ts';
+export { ViewList } from './view-list.ts';
 export { Waiter, type Waitable, type WaiterOptions } from './waiter.ts';

@@ -12,7 +12,9 @@ export function locateArea(
 ): number {
   if (address % BigInt(alignment) !== 0n)
     throw new IommuError('EINVAL', `A queue area at 0x${address.toString(16)} is not aligned.`);
-  const position = memory.locate(Number(address & 0xffff_ffffn), Number(address >> 32n), bytes);
+  const low = Number(address & 0xffff_ffffn);
+  const high = Number(address >> 32n);
+  const position = memory.locateArea?.(low, high, bytes) ?? memory.locate(low, high, bytes);
   if (position < 0)
     throw new IommuError('EFAULT', `A queue area at 0x${address.toString(16)} is outside memory.`);
   return position;

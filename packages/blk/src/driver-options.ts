@@ -1,0 +1,54 @@
+/** What the driver of a disk gets. */
+
+import type { Clock, Context, ErrorCode } from '@viommu/common';
+import type { Device, DmaOps } from '@viommu/iommu';
+import type { GuestMemory } from '@viommu/ring';
+import type { DriverTransport } from '@viommu/transport';
+
+export interface BlkDriverOptions {
+  readonly transport: DriverTransport;
+  /** Memory as the guest itself sees it, at guest-physical addresses. */
+  readonly memory: GuestMemory;
+  /** The device that the DMA is done for: the one the firmware describes, the transport's. */
+  readonly device: Device;
+  /**
+   * Decides, from the negotiated features, how the device is reached. Asked once for each initialisation, between
+   * FEATURES_OK and the set-up of the queues; the driver keeps the answer.
+   *
+   * @throws {IommuError} if the device cannot be used; the driver marks it as failed.
+   */
+  readonly dma: (features: bigint) => DmaOps;
+  /** Who sets the device up. */
+  readonly context: Context;
+  readonly clock: Clock;
+  /** Accepts no other features than these; to refuse one, it takes `BLK_DRIVER_FEATURES` without it. */
+  readonly features?: bigint;
+  /** Features that the device must have, such as ACCESS_PLATFORM in a guest that protects its memory. */
+  readonly required?: bigint;
+  /** The most queues to use. Default 1. */
+  readonly queues?: number;
+  /** The most requests in flight in each queue. Default 64. */
+  readonly depth?: number;
+  /** The most pieces of a request's data. Default 64. */
+  readonly segmentsMax?: number;
+  /** How long {@link BlkDriver.readSync} and its like wait for the device to make progress. Default 5000. */
+  readonly timeoutMs?: number;
+  /** Looks at the rings before a wait sleeps. */
+  readonly pollsMax?: number;
+  /** Called in place of polling and sleeping, for a device in the same thread. It must let the device work. */
+  readonly idle?: () => void;
+}
+
+/** The token of a request that was taken, 0 and up, or why it was not. */
+export type Submitted = number | ErrorCode;
+
+/** Counts of one driver since it was made. */
+export interface BlkDriverStatistics {
+  /** Requests that ended, and those of them that failed. */
+  readonly requests: number;
+  readonly failures: number;
+  /** Doorbells rung. */
+  readonly notifications: number;
+  /** Waits that went to sleep. */
+  readonly sleeps: number;
+}
