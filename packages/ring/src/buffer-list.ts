@@ -42,26 +42,36 @@ export class BufferList {
 
   /** Adds a buffer that the device reads; none may follow a writable one. */
   addReadable(address: GuestPhysical, lengthBytes: number): this {
-    assert(this.readableCount === this.count, 'readable buffers come before writable ones');
-    this.#add(address, lengthBytes);
-    this.readableCount = this.count;
-    return this;
+    return this.addReadableAt(Number(address & 0xffff_ffffn), Number(address >> 32n), lengthBytes);
   }
 
   /** Adds a buffer that the device writes. */
   addWritable(address: GuestPhysical, lengthBytes: number): this {
-    this.#add(address, lengthBytes);
+    return this.addWritableAt(Number(address & 0xffff_ffffn), Number(address >> 32n), lengthBytes);
+  }
+
+  /** As {@link addReadable}, with the halves of an address, both unsigned: an address as the device has to use it. */
+  addReadableAt(low: number, high: number, lengthBytes: number): this {
+    assert(this.readableCount === this.count, 'readable buffers come before writable ones');
+    this.#add(low, high, lengthBytes);
+    this.readableCount = this.count;
+    return this;
+  }
+
+  /** As {@link addWritable}, likewise. */
+  addWritableAt(low: number, high: number, lengthBytes: number): this {
+    this.#add(low, high, lengthBytes);
     this.writableBytes += lengthBytes;
     return this;
   }
 
-  #add(address: GuestPhysical, lengthBytes: number): void {
+  #add(low: number, high: number, lengthBytes: number): void {
     assert(this.count < this.low.length, 'the buffer list is full');
     assert(isUint32(lengthBytes), 'the length of a buffer is an unsigned 32-bit number');
     this.#bytes += lengthBytes;
     assert(this.#bytes <= CHAIN_BYTES_MAX, 'the buffers of a chain have at most 4 GiB');
-    this.low[this.count] = Number(address & 0xffff_ffffn);
-    this.high[this.count] = Number(address >> 32n);
+    this.low[this.count] = low;
+    this.high[this.count] = high;
     this.length[this.count] = lengthBytes;
     this.count += 1;
     this.revision = (this.revision + 1) | 0;

@@ -34,6 +34,26 @@ export class Chain {
     this.#length = new Int32Array(capacity);
   }
 
+  /** Buffers of a chain that is reachable, readable ones first; none of them is empty. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** How many of them are readable. */
+  get readableCount(): number {
+    return this.#readableCount;
+  }
+
+  /** The position of buffer `index`, below the count: for devices that use memory in place. */
+  position(index: number): number {
+    return this.#position[index]!; // Below the count.
+  }
+
+  /** Bytes in buffer `index`, below the count. */
+  length(index: number): number {
+    return this.#length[index]!; // Below the count.
+  }
+
   /**
    * The position in `memory.view` of the first `length` readable bytes if they lie in one piece there, else -1.
    * What is found there may change at any time: each byte is read once.

@@ -67,6 +67,8 @@ export class DescriptorTable {
 export interface IndirectTablesOptions {
   /** `size * buffersPerChain * 16` bytes, aligned to 16. */
   readonly address: GuestPhysical;
+  /** What the device calls that address; the same if absent. */
+  readonly deviceAddress?: bigint;
   /** Longer chains take direct descriptors. */
   readonly buffersPerChain: number;
 }
@@ -83,16 +85,20 @@ export class IndirectTables {
   /** @throws {IommuError} `EFAULT` if the tables lie outside memory. */
   constructor(
     memory: GuestMemory,
-    { address, buffersPerChain }: IndirectTablesOptions,
+    { address, deviceAddress = address, buffersPerChain }: IndirectTablesOptions,
     size: number,
     content: TableContent = 'cleared',
   ) {
     this.buffersMax = Math.min(buffersPerChain, size);
     this.#entriesPerTable = buffersPerChain;
-    this.#low = Number(address & 0xffff_ffffn);
-    this.#high = Number(address >> 32n);
+    this.#low = Number(deviceAddress & 0xffff_ffffn);
+    this.#high = Number(deviceAddress >> 32n);
     const count = size * buffersPerChain;
-    const position = memory.locate(this.#low, this.#high, count * Descriptor.size);
+    const position = memory.locate(
+      Number(address & 0xffff_ffffn),
+      Number(address >> 32n),
+      count * Descriptor.size,
+    );
     if (position < 0)
       throw new IommuError('EFAULT', 'The indirect tables of a queue are outside memory.');
     this.entries = new DescriptorTable(memory, position, count, content);
@@ -103,12 +109,12 @@ export class IndirectTables {
     return index * this.#entriesPerTable;
   }
 
-  /** Low half of the guest-physical address of table `index`. */
+  /** Low half of the device's address of table `index`. */
   low(index: number): number {
     return (this.#low + this.first(index) * Descriptor.size) >>> 0;
   }
 
-  /** High half of the guest-physical address of table `index`. */
+  /** High half of the device's address of table `index`. */
   high(index: number): number {
     const carry = this.#low + this.first(index) * Descriptor.size > 0xffff_ffff ? 1 : 0;
     return this.#high + carry;

@@ -11,7 +11,10 @@ import type { IndirectTablesOptions } from './descriptor-table.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { DeviceQueueState, DriverQueueState } from './queue-state.ts';
 
-/** Where a queue lies and how large it is, as the driver programs it into the transport. */
+/**
+ * Where a queue lies and how large it is. The two sides may call the same memory by different addresses: a driver makes
+ * its side with those of guest memory, and programs those of the device into the transport.
+ */
 export interface QueueLayout {
   /** Number of descriptors; a power of two for split queues, 1..32768. */
   readonly size: number;

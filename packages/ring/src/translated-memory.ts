@@ -11,7 +11,7 @@ import { IommuError, PAGE_SIZE, highWord, lowWord } from '@viommu/common';
 import type { GuestMemory } from './guest-memory.ts';
 import { PieceList, Access, Translated, type Translator } from './translator.ts';
 import { PositionTable } from './position-table.ts';
-import type { ViewList } from './view-list.ts';
+import { ViewList } from './view-list.ts';
 
 const { READ, WRITE } = Access;
 const PAGE_SHIFT = 12;
@@ -38,6 +38,7 @@ export class TranslatedMemory implements GuestMemory {
   faults = 0;
 
   readonly #memory: GuestMemory;
+  readonly #memoryView: DataView;
   readonly #positions: PositionTable = new PositionTable();
   readonly #pieces: PieceList = new PieceList();
   #translator: Translator;
@@ -54,6 +55,7 @@ export class TranslatedMemory implements GuestMemory {
     if (memory.view === undefined)
       throw new IommuError('EINVAL', 'Only memory in this process can be translated.');
     this.#memory = memory;
+    this.#memoryView = memory.view;
     this.#translator = translator;
     this.#generation = translator.generation;
   }
@@ -179,6 +181,11 @@ export class TranslatedMemory implements GuestMemory {
       this.#memory.write(this.#locatePiece(piece), source, done, bytes);
       done += bytes;
     }
+  }
+
+  /** A list for {@link pieces}. */
+  newViewList(): ViewList {
+    return new ViewList(this.#memoryView);
   }
 
   /**

@@ -71,7 +71,10 @@ export interface Translator {
   ): Translated;
   /** Changes when a translation may have become wrong; constant where `invalidate` is called instead. A small integer. */
   readonly generation: number;
-  /** True if what holds for one byte of a page holds for the page, so that its translation can be kept. */
+  /**
+   * True if what holds for one byte of a page holds for the page, and a translation can be kept as above; false where
+   * every access has to be asked about, as with a rule that the guest changes without telling.
+   */
   readonly wholePages: boolean;
 }
 
