@@ -209,8 +209,8 @@ export class IovaTree {
     this.#parent[row] = parent;
     while (this.#parent[row] !== NIL && this.#priority[row]! > this.#priority[this.#parent[row]!]!)
       this.#rotateUp(row); // Rows all of them, as the root's parent is `NIL`.
-    // Of two neighbours one is below the other.
-    this.#refreshUp(this.#right[row] === NIL ? row : above);
+    // `above` lies on the way, or has been turned below the row, and refreshed by that.
+    this.#refreshUp(row);
   }
 
   #remove(row: number): void {

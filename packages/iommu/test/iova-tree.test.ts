@@ -93,6 +93,14 @@ describe('the tree of taken ranges', () => {
     expect(tree.allocate(1, 0xfffff, true)).toBe(0xfffff);
   });
 
+  it('finds at once what was freed above 4 GiB', () => {
+    const tree = new IovaTree(PAGE_MAX);
+    expect(tree.allocate(1, PAGE_MAX, true)).toBe(PAGE_MAX);
+    expect(tree.allocate(1, PAGE_MAX, true)).toBe(0);
+    expect(tree.free(PAGE_MAX)).toBe(true);
+    expect(tree.allocate(1, PAGE_MAX, true)).toBe(PAGE_MAX);
+  });
+
   it('joins reservations that overlap, and gives out none of them [C9]', () => {
     const tree = new IovaTree(1);
     tree.reserve(10, 20);
