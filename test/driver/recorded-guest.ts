@@ -177,7 +177,7 @@ export class RecordedGuest {
    */
   wholeLife(options: Partial<IommuDriverOptions> = {}): void {
     const driver = this.probe(options);
-    const endpoint = driver.probeDevice({ ids: [ENDPOINT] });
+    const endpoint = driver.probeDevice([ENDPOINT]);
     const domain = allocPaging(endpoint);
     mapPages(domain, 1, 1, 1, RW);
     attach(domain, endpoint);
@@ -196,7 +196,7 @@ export class RecordedGuest {
 
   /** Maps a page for an endpoint, as a driver does that has nothing else to do; returns its number. */
   mapOnePage(driver: IommuDriver, id: number): number {
-    const endpoint = driver.probeDevice({ ids: [id] });
+    const endpoint = driver.probeDevice([id]);
     const domain = allocPaging(endpoint);
     attach(domain, endpoint);
     mapPages(domain, 0x123, 0x456, 1, RW);

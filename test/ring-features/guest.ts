@@ -44,7 +44,7 @@ function work(context: GuestContext, combination: Combination, answers: string[]
       answers.push(`fault ${reason} ${flags} ${endpointId} ${address}`),
   });
   const engine = context.copyEngine('first');
-  const endpoint = driver.probeDevice({ ids: [8] });
+  const endpoint = driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   attach(domain, endpoint);
   // More pages than the ring has descriptors.

@@ -219,7 +219,7 @@ function manyFaults(guest: Guest): void {
 /** The driver's own domains, which take two endpoints in turn. */
 function ownDomains(guest: Guest): void {
   const { driver } = guest.machine;
-  const endpoint = driver.probeDevice({ ids: [OWN] });
+  const endpoint = driver.probeDevice([OWN]);
   const domain = allocPaging(endpoint);
   for (let page = 0; page < 12; page += 1)
     mapPages(domain, 0x100 + 2 * page, 0x4_0000 + page, 1, Protection.READ);

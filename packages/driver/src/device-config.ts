@@ -70,6 +70,18 @@ export function readDeviceConfig(transport: DriverTransport, features: bigint): 
   };
 }
 
+/** True if two devices, or one at two times, can serve the same domains and mappings. */
+export function sameConfig(a: DeviceConfig, b: DeviceConfig): boolean {
+  return (
+    a.pageSizeBitmap === b.pageSizeBitmap &&
+    a.aperture.start === b.aperture.start &&
+    a.aperture.last === b.aperture.last &&
+    a.firstDomain === b.firstDomain &&
+    a.lastDomain === b.lastDomain &&
+    a.probeSize === b.probeSize
+  );
+}
+
 /** A granule below a page serves a page: it divides it. */
 function wholePages(pageSizeMask: bigint): bigint {
   const small = pageSizeMask & (GRANULE_MIN - 1n);

@@ -1,9 +1,21 @@
-/** Domains: an address space that endpoints are attached to. */
+/**
+ * Domains: an address space that endpoints are attached to.
+ *
+ * A domain's `stateLock` makes one step of each of these: a change of the mappings with the look at the endpoints and
+ * the request that follows from it; an ATTACH with the replay and the endpoint's entry; a DETACH with its removal.
+ * So requests reach the queue in the order in which the mappings changed. The queue itself needs no lock: it has no
+ * place at which another context runs.
+ */
 
 import {
+  type Concurrency,
   type DomainId,
   type ErrorCode,
+  type IommuDomain,
   IommuError,
+  type IommuFaultHandler,
+  type Lock,
+  LockRank,
   PAGE_SIZE,
   type Range,
   RequestType,
@@ -14,7 +26,7 @@ import type { Endpoint } from './endpoint.ts';
 import type { FaultHandler } from './event-queue.ts';
 import type { Instance } from './instance.ts';
 import { MappingTree } from './mapping-tree.ts';
-import { Protection } from './protection.ts';
+import { flushIotlbAll, iotlbSync, iotlbSyncMap, mapPages, unmapPages } from './mapping.ts';
 import type { RequestOwner } from './request-port.ts';
 
 /** Pages, both ends inclusive. */
@@ -29,7 +41,7 @@ export interface FailedMap extends PageRange {
 }
 
 /** An address space. Its mappings live in the guest and outlast any attachment. */
-export class Domain implements RequestOwner {
+export class Domain implements IommuDomain, RequestOwner {
   /** `identity`: every address leads to itself. */
   readonly type: 'paging' | 'identity';
   /** True for an identity domain of the device's own, which has no mappings. */
@@ -46,6 +58,9 @@ export class Domain implements RequestOwner {
 
   /** The endpoints in the domain. The device knows the domain, and its mappings, only while there are any. */
   readonly attached: ReadonlySet<Endpoint>;
+  /** Guards the endpoints, the mappings, and the order in which requests of this domain are queued. */
+  readonly stateLock: Lock;
+  readonly concurrency: Concurrency;
   readonly mappings: MappingTree = new MappingTree();
   /** MAPs that failed since they were queued and that nobody has asked about. */
   readonly failedMaps: FailedMap[] = [];
@@ -53,14 +68,18 @@ export class Domain implements RequestOwner {
   readonly stuckRanges: PageRange[] = [];
   /** UNMAPs that failed. */
   unmapFailures = 0;
+  readonly #finaliseLock: Lock;
   readonly #attached: Set<Endpoint> = new Set();
   /** First and last pages, in pairs, of what the endpoints' reserved regions touch. */
   #reserved: readonly number[] = [];
 
-  constructor(type: 'paging' | 'identity', bypass: boolean) {
+  constructor(concurrency: Concurrency, type: 'paging' | 'identity', bypass = false) {
     this.type = type;
     this.bypass = bypass;
     this.attached = this.#attached;
+    this.concurrency = concurrency;
+    this.stateLock = concurrency.lock('domain.stateLock', LockRank.domain);
+    this.#finaliseLock = concurrency.lock('domain.finaliseLock', LockRank.finalise);
   }
 
   /** The addresses that can be mapped; `undefined` until the IOMMU is known. */
@@ -74,18 +93,31 @@ export class Domain implements RequestOwner {
   }
 
   /**
-   * Puts a paging domain on an IOMMU.
+   * Puts a paging domain that is on no IOMMU yet on this one.
    *
    * @throws {IommuError} `ENODEV` if the IOMMU cannot map single pages, `ENOSPC` if it has no number left. The domain
    * stays as it was then.
    */
   finalise(instance: Instance): void {
-    if ((instance.pageSizeBitmap & BigInt(PAGE_SIZE)) === 0n)
-      throw new IommuError('ENODEV', 'The smallest page of the IOMMU is larger than a page here.');
+    this.#finaliseLock.acquire();
+    try {
+      if (this.instance !== undefined) return;
+      if ((instance.pageSizeBitmap & BigInt(PAGE_SIZE)) === 0n)
+        throw new IommuError('ENODEV', 'The smallest page of the IOMMU is larger than a page.');
+      this.settle(instance);
+    } finally {
+      this.#finaliseLock.release();
+    }
+  }
+
+  /** Takes a number of the IOMMU. @throws {IommuError} `ENOSPC` if there is none. */
+  settle(instance: Instance): void {
+    this.concurrency.at('finalise:beforeId');
     const id = instance.domainIds.take();
     if (id === undefined) throw new IommuError('ENOSPC', 'The IOMMU has no domain number left.');
     this.instance = instance;
     this.id = id;
+    instance.domains.add(this);
   }
 
   /** True if a page from `startPage` to `lastPage` is reserved for one of the endpoints. */
@@ -106,9 +138,71 @@ export class Domain implements RequestOwner {
   leave(endpoint: Endpoint): void {
     this.#attached.delete(endpoint);
     this.#collectReserved();
-    if (this.#attached.size > 0) return;
+    if (this.#attached.size === 0) this.forget();
+  }
+
+  /** The device has forgotten the domain, and with it what it would not map or unmap. */
+  forget(): void {
     this.failedMaps.length = 0;
     this.stuckRanges.length = 0;
+  }
+
+  // What the IOMMU core calls: the functions of the other files, as methods.
+
+  mapPages(
+    startPage: number,
+    physPage: number,
+    blockPages: number,
+    count: number,
+    protection: number,
+  ): number {
+    const pageCount = blockPages * count;
+    // One request and one mapping, however many blocks.
+    mapPages(this, startPage, physPage, pageCount, protection);
+    return pageCount;
+  }
+
+  unmapPages(startPage: number, blockPages: number, count: number): number {
+    return unmapPages(this, startPage, blockPages * count);
+  }
+
+  translate(page: number): number {
+    return this.bypass ? page : this.mappings.translate(page);
+  }
+
+  syncMap(startPage: number, pageCount: number): void {
+    iotlbSyncMap(this, startPage, pageCount);
+  }
+
+  sync(): void {
+    iotlbSync(this);
+  }
+
+  flushAll(): void {
+    flushIotlbAll(this);
+  }
+
+  isStuck(startPage: number, pageCount: number): boolean {
+    // Unmapping sends nothing without endpoints; a device that did not let the last one go still has everything.
+    if (this.heldByDevice && this.#attached.size === 0) return true;
+    const { stuckRanges } = this;
+    const lastPage = startPage + pageCount - 1;
+    for (let at = 0; at < stuckRanges.length; at += 1) {
+      const range = stuckRanges[at]!; // Below the length.
+      if (range.startPage <= lastPage && range.lastPage >= startPage) return true;
+    }
+    return false;
+  }
+
+  setFaultHandler(handler: IommuFaultHandler | undefined): void {
+    this.faultHandler =
+      handler &&
+      (({ endpoint, address, flags }) =>
+        endpoint === undefined ? 'ENODEV' : handler(endpoint, address, flags));
+  }
+
+  free(): void {
+    freeDomain(this);
   }
 
   /** Removes the failed MAPs that touch the range and returns what the first of them failed with. */
@@ -166,59 +260,24 @@ export class Domain implements RequestOwner {
 }
 
 /**
- * Makes a domain to map into. With an endpoint it is complete, for that endpoint's IOMMU; with `null` it becomes so
- * when the first endpoint is attached.
- *
- * @throws {IommuError} `ENODEV` or `ENOSPC` as {@link Domain.finalise}.
- */
-export function allocPaging(endpoint: Endpoint | null): Domain {
-  const domain = new Domain('paging', false);
-  if (endpoint !== null) domain.finalise(endpoint.instance);
-  return domain;
-}
-
-/**
- * The domain in which the given endpoints, all of one IOMMU, reach every address as it is: the device's own bypass
- * domain, or where it has none a domain filled with mappings that leave out what is reserved for any of them.
- *
- * @throws {IommuError} `EINVAL` without an endpoint, `ENODEV` or `ENOSPC` as {@link Domain.finalise}.
- */
-export function allocIdentity(endpoints: readonly Endpoint[]): Domain {
-  const instance = endpoints[0]?.instance;
-  if (instance === undefined)
-    throw new IommuError('EINVAL', 'An identity domain is made for an endpoint.');
-  if (instance.identityDomain !== undefined) return instance.identityDomain;
-  const domain = new Domain('identity', false);
-  domain.finalise(instance);
-  const regions = endpoints
-    .flatMap((endpoint) => endpoint.regions)
-    .map(({ start, last }) => ({ startPage: pageOf(start), lastPage: pageOf(last) }))
-    .toSorted((a, b) => a.startPage - b.startPage);
-  const flags = Protection.READ | Protection.WRITE;
-  const { lastPage } = instance;
-  let page = instance.firstPage;
-  for (const region of regions) {
-    if (region.startPage > lastPage) break;
-    if (region.startPage > page) domain.mappings.insert(page, region.startPage - 1, page, flags);
-    page = Math.max(page, region.lastPage + 1);
-  }
-  if (page <= lastPage) domain.mappings.insert(page, lastPage, page, flags);
-  return domain;
-}
-
-/**
  * Ends a domain that no endpoint is attached to. The device's own bypass domain stays for the next.
  *
  * @throws {IommuError} `EBUSY` while an endpoint is attached.
  */
 export function freeDomain(domain: Domain): void {
-  if (domain.attached.size > 0)
-    throw new IommuError('EBUSY', `Domain ${domain.id} still has endpoints.`);
-  if (domain.bypass || domain.freed) return;
-  domain.freed = true;
-  domain.mappings.clear();
-  if (domain.id !== undefined && !domain.heldByDevice)
-    domain.instance?.domainIds.release(domain.id);
-  domain.instance = undefined;
-  domain.id = undefined;
+  domain.stateLock.acquire();
+  try {
+    if (domain.attached.size > 0)
+      throw new IommuError('EBUSY', `Domain ${domain.id} still has endpoints.`);
+    if (domain.bypass || domain.freed) return;
+    domain.freed = true;
+    domain.mappings.clear();
+    const { instance, id } = domain;
+    instance?.domains.delete(domain);
+    if (id !== undefined && !domain.heldByDevice) instance?.domainIds.release(id);
+    domain.instance = undefined;
+    domain.id = undefined;
+  } finally {
+    domain.stateLock.release();
+  }
 }

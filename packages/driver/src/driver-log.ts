@@ -1,6 +1,6 @@
 /** Warnings of one driver instance: a line for a reader and a counter for a program. */
 
-import type { Logger } from './platform.ts';
+import type { Logger } from '@viommu/common';
 
 /** What is counted. */
 export const COUNTERS = {

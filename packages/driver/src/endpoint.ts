@@ -1,20 +1,24 @@
 /** Endpoints: what the device says about them, and which domain they are in. */
 
 import {
+  type DeviceRegion,
   type EndpointId,
+  type IommuDomain,
+  type IommuEndpoint,
   IommuError,
   ProbeRequest,
+  RegionKind,
   RequestType,
   endpointId,
   isUint32,
 } from '@viommu/common';
-import { detach } from './attach.ts';
-import type { Domain } from './domain.ts';
+import { attach, detach } from './attach.ts';
+import { Domain } from './domain.ts';
 import type { Instance } from './instance.ts';
 import { MSI_PROTECTION, type ReservedRegion, parseProbe } from './probe.ts';
 
 /** One device behind the IOMMU; it has one number or several, which always move together. */
-export class Endpoint {
+export class Endpoint implements IommuEndpoint {
   readonly instance: Instance;
   readonly ids: readonly EndpointId[];
   /** For logs. */
@@ -23,7 +27,7 @@ export class Endpoint {
   readonly regions: readonly ReservedRegion[];
   /** The domain it is attached to. */
   domain: Domain | null = null;
-  /** True if an attach failed and could not be undone: some of its numbers may be in another domain. */
+  /** True if nobody knows what the device made of a failed attach: some of its numbers may be in another domain. */
   stuck = false;
 
   constructor(
@@ -37,30 +41,50 @@ export class Endpoint {
     this.name = name;
     this.regions = regions;
   }
-}
 
-/** What the platform says about a device. */
-export interface DeviceDescription {
-  /** Its endpoint numbers. The first is probed; the others are taken to be like it. */
-  readonly ids: readonly number[];
-  readonly name?: string;
+  /** What PROBE reported, in ascending order, with a place for a doorbell if there was none. */
+  reservedRegions(): DeviceRegion[] {
+    const regions: DeviceRegion[] = this.regions.map(({ start, last, type, protection }) => {
+      const kind = type === 'msi' ? RegionKind.MSI : RegionKind.RESERVED;
+      return { start, last, kind, protection };
+    });
+    if (regions.some(({ kind }) => kind === RegionKind.MSI)) return regions;
+    const behind = regions.findIndex(({ start }) => start > SW_MSI.start);
+    return regions.toSpliced(behind < 0 ? regions.length : behind, 0, { ...SW_MSI });
+  }
+
+  attach(domain: IommuDomain): void {
+    if (!(domain instanceof Domain))
+      throw new IommuError('EINVAL', `A domain for ${this.name} has to be of this driver.`);
+    attach(domain, this);
+  }
+
+  detach(): void {
+    detach(this);
+  }
+
+  release(): void {
+    releaseDevice(this);
+  }
 }
 
 /** Where the guest maps a doorbell if the device has no window for it. */
-const SW_MSI: ReservedRegion = {
+const SW_MSI: DeviceRegion = {
   start: 0x800_0000n,
   last: 0x80f_ffffn,
-  type: 'sw-msi',
+  kind: RegionKind.SW_MSI,
   protection: MSI_PROTECTION,
 };
 
 /**
- * Makes an endpoint of a device: asks the IOMMU about it, if it can be asked.
+ * Makes an endpoint of a device: asks the IOMMU about the first of its numbers, if it can be asked. The others are taken
+ * to be like it.
  *
  * @throws {IommuError} `EINVAL` for a device without numbers or a malformed answer, `EOVERFLOW` for a region that is
- * none; else what the PROBE failed with.
+ * none, `EBUSY` while the IOMMU is frozen; else what the PROBE failed with.
  */
-export function probeDevice(instance: Instance, { ids, name }: DeviceDescription): Endpoint {
+export function probeDevice(instance: Instance, ids: readonly number[], name?: string): Endpoint {
+  if (instance.frozen) throw new IommuError('EBUSY', 'The IOMMU is frozen.');
   const [first] = ids;
   if (first === undefined || !ids.every(isUint32))
     throw new IommuError('EINVAL', 'A device needs endpoint numbers of 32 bits.');
@@ -76,14 +100,6 @@ export function releaseDevice(endpoint: Endpoint): void {
   detach(endpoint);
   const { endpoints } = endpoint.instance;
   for (const id of endpoint.ids) if (endpoints.get(id) === endpoint) endpoints.delete(id);
-}
-
-/** The regions of an endpoint that mappings must avoid, in ascending order, with a place for a doorbell. */
-export function getResvRegions({ regions }: Endpoint): ReservedRegion[] {
-  const copies = regions.map((region) => ({ ...region }));
-  if (copies.some(({ type }) => type === 'msi')) return copies;
-  const behind = copies.findIndex(({ start }) => start > SW_MSI.start);
-  return copies.toSpliced(behind < 0 ? copies.length : behind, 0, { ...SW_MSI });
 }
 
 function probeRegions(instance: Instance, id: number): readonly ReservedRegion[] {

@@ -1,6 +1,7 @@
 /** The event queue: section "Fault reporting". The device fills buffers, the driver reads them and puts them back. */
 
 import {
+  type Clock,
   type ErrorCode,
   FaultFlag,
   FaultReason,
@@ -13,7 +14,6 @@ import type { DmaMemory, DmaPiece } from './dma-memory.ts';
 import type { Domain } from './domain.ts';
 import type { DriverLog } from './driver-log.ts';
 import type { Endpoint } from './endpoint.ts';
-import type { Clock } from './platform.ts';
 
 /** A refused access. */
 export interface Fault {

@@ -1,90 +1,50 @@
 /** One driver instance: section "Device Initialization", and what follows until the device is given up. */
 
 import {
+  Concurrency,
   DeviceStatus,
+  type Grouping,
   IOMMU_DEVICE_ID,
+  type IommuCapabilities,
   IommuConfig,
+  type IommuEndpoint,
   IommuError,
   IommuFeature,
-  IommuQueue,
+  type IommuInstance,
   InterruptBit,
   type Range,
   VirtioFeature,
   alignInward,
-  featureMask,
   hasFeature,
+  isUint32,
   pageOf,
 } from '@viommu/common';
-import { type GuestMemory, queueFeatures } from '@viommu/ring';
 import type { DriverTransport } from '@viommu/transport';
-import { readDeviceConfig } from './device-config.ts';
+import { lockDomains, reattach } from './attach.ts';
+import { type DeviceConfig, readDeviceConfig, sameConfig } from './device-config.ts';
 import { DmaMemory } from './dma-memory.ts';
 import { DomainIds } from './domain-id.ts';
+import { allocIdentity, allocPaging } from './domain-kind.ts';
 import { Domain } from './domain.ts';
 import { DriverLog } from './driver-log.ts';
-import { type DeviceDescription, type Endpoint, probeDevice, releaseDevice } from './endpoint.ts';
-import { EventQueue, type FaultReport } from './event-queue.ts';
+import { DRIVER_FEATURES, type IommuDriverOptions, REQUIRED_FEATURES } from './driver-option.ts';
+import { Endpoint, probeDevice, releaseDevice } from './endpoint.ts';
 import type { Instance } from './instance.ts';
-import type { Clock, DmaPages, Logger } from './platform.ts';
-import { RequestQueue } from './request-queue.ts';
-import { RequestSlots } from './request-slot.ts';
-import { type PreparedQueue, prepareQueue } from './queue-setup.ts';
-import { BellWaiter, IdleWaiter } from './wait.ts';
+import { QueuePair } from './queue-pair.ts';
+import type { RequestQueue } from './request-queue.ts';
 
-const mask = (bits: readonly number[]): bigint =>
-  bits.reduce((set, bit) => set | featureMask(bit), 0n);
-
-/**
- * The features that the driver accepts wherever they are offered: all of the device's except the superseded BYPASS, and
- * those of rings.
- */
-export const DRIVER_FEATURES: bigint = mask([
-  IommuFeature.INPUT_RANGE,
-  IommuFeature.DOMAIN_RANGE,
-  IommuFeature.MAP_UNMAP,
-  IommuFeature.PROBE,
-  IommuFeature.MMIO,
-  IommuFeature.BYPASS_CONFIG,
-  VirtioFeature.INDIRECT_DESC,
-  VirtioFeature.EVENT_IDX,
-  VirtioFeature.VERSION_1,
-  VirtioFeature.RING_PACKED,
-  VirtioFeature.IN_ORDER,
-  VirtioFeature.NOTIFICATION_DATA,
-  VirtioFeature.RING_RESET,
-]);
-const REQUIRED_FEATURES = mask([IommuFeature.MAP_UNMAP, VirtioFeature.VERSION_1]);
-
-const REQUEST_QUEUE_SIZE = 256;
-const EVENT_QUEUE_SIZE = 64;
-const REQUEST_BUFFERS = 2;
-
-export interface IommuDriverOptions {
-  readonly transport: DriverTransport;
-  readonly memory: GuestMemory;
-  readonly pages: DmaPages;
-  readonly clock: Clock;
-  readonly logger?: Logger;
-  /** Accepts no other features than these; to refuse one, it takes `DRIVER_FEATURES` without it. */
-  readonly features?: bigint;
-  /** The most descriptors of the request queue; 256 if absent. A split queue has a power of two. */
-  readonly requestQueueSize?: number;
-  /** The most descriptors of the event queue; 64 if absent. */
-  readonly eventQueueSize?: number;
-  /** How long the device may make no progress before it is given up. */
-  readonly timeoutMs?: number;
-  /** Looks at the ring before a wait sleeps. */
-  readonly pollsMax?: number;
-  /** Called in place of polling and sleeping, for a device in the same thread. It must let the device work. */
-  readonly idle?: () => void;
-  /** What endpoints without a domain may reach: everything or nothing. The device's own choice if absent. */
-  readonly bypass?: boolean;
-  /** Is told about every fault. */
-  readonly onFault?: (report: FaultReport) => void;
-}
+const CAPABILITIES: IommuCapabilities = {
+  deferredFlush: true,
+  shadowOnFlush: false,
+  cacheCoherency: true,
+};
 
 /** Drives one virtio-iommu. */
-export class IommuDriver implements Instance {
+export class IommuDriver implements Instance, IommuInstance {
+  readonly name: string;
+  readonly capabilities: IommuCapabilities = CAPABILITIES;
+  readonly grouping: Grouping = 'each';
+  readonly concurrency: Concurrency;
   readonly requests: RequestQueue;
   /** The negotiated bits. */
   readonly features: bigint;
@@ -95,15 +55,16 @@ export class IommuDriver implements Instance {
   readonly mapFlags: number;
   readonly probeSize: number;
   readonly domainIds: DomainIds;
+  readonly domains: Set<Domain> = new Set();
   readonly identityDomain: Domain | undefined;
   readonly endpoints: Map<number, Endpoint> = new Map();
   readonly log: DriverLog;
   readonly #transport: DriverTransport;
   readonly #dma: DmaMemory;
   readonly #options: IommuDriverOptions;
-  #requestRing: PreparedQueue;
-  #eventRing: PreparedQueue;
-  #events: EventQueue;
+  readonly #config: DeviceConfig;
+  readonly #queues: QueuePair;
+  #frozen = false;
   #removed = false;
 
   /**
@@ -127,22 +88,19 @@ export class IommuDriver implements Instance {
 
   /** Use {@link IommuDriver.probe}. */
   private constructor(options: IommuDriverOptions, dma: DmaMemory) {
-    const { transport, clock, logger, bypass, timeoutMs, pollsMax, idle } = options;
+    const { transport, logger, name = 'virtio-iommu', concurrency = new Concurrency() } = options;
+    this.name = name;
+    this.concurrency = concurrency;
     this.#options = options;
     this.#transport = transport;
     this.#dma = dma;
     this.log = new DriverLog(logger);
     const wanted = DRIVER_FEATURES & (options.features ?? DRIVER_FEATURES);
     this.features = transport.negotiate({ wanted, required: REQUIRED_FEATURES });
-    if (bypass !== undefined) this.#setBypass(bypass);
-
-    const { requestQueueSize = REQUEST_QUEUE_SIZE, eventQueueSize = EVENT_QUEUE_SIZE } = options;
-    this.#requestRing = this.#prepare(IommuQueue.REQUEST, requestQueueSize);
-    transport.enableQueue(IommuQueue.REQUEST, this.#requestRing.layout);
-    this.#eventRing = this.#prepare(IommuQueue.EVENT, eventQueueSize);
-    transport.enableQueue(IommuQueue.EVENT, this.#eventRing.layout);
+    this.#setBypass();
 
     const config = readDeviceConfig(transport, this.features);
+    this.#config = config;
     this.pageSizeBitmap = config.pageSizeBitmap;
     this.aperture = config.aperture;
     this.mapFlags = config.mapFlags;
@@ -151,40 +109,40 @@ export class IommuDriver implements Instance {
     const whole = alignInward(config.aperture, granule);
     this.firstPage = whole === undefined ? 0 : pageOf(whole.start);
     this.lastPage = whole === undefined ? -1 : pageOf(whole.last);
-
-    const bypassDomains = this.has(IommuFeature.BYPASS_CONFIG);
     this.domainIds = new DomainIds(config.firstDomain, config.lastDomain);
-    this.identityDomain = bypassDomains ? this.#bypassDomain() : undefined;
+    this.identityDomain = this.has(IommuFeature.BYPASS_CONFIG) ? this.#bypassDomain() : undefined;
 
-    this.requests = new RequestQueue({
-      queue: this.#requestRing.queue,
+    const { features, log, endpoints, probeSize } = this;
+    this.#queues = new QueuePair({
+      driver: options,
+      features,
       dma,
-      slots: this.#slotsOf(this.#requestRing),
-      probeSize: config.probeSize,
+      log,
+      endpoints,
+      probeSize,
       port: {
-        notify: (position) => transport.notify(IommuQueue.REQUEST, position),
         acknowledge: () => this.#acknowledge(),
         lost: (reason) => {
-          if (!this.#removed) this.log.warn('queueBroken', `the device is given up: ${reason}`);
+          if (!this.#removed) log.warn('queueBroken', `the device is given up: ${reason}`);
         },
       },
-      waiter:
-        idle === undefined
-          ? new BellWaiter(transport.interruptBell, pollsMax)
-          : new IdleWaiter(idle),
-      clock,
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
     });
-    this.#events = this.#receive(this.#eventRing);
+    this.requests = this.#queues.requests;
     transport.driverOk();
     // Not before: the device is notified of these buffers.
-    this.#events.fill();
+    this.#queues.fill();
   }
 
   /** Where the instance is in its life. */
-  get state(): 'live' | 'broken' | 'removed' {
+  get state(): 'live' | 'frozen' | 'broken' | 'removed' {
     if (this.#removed) return 'removed';
-    return this.requests.broken === undefined ? 'live' : 'broken';
+    if (this.requests.broken !== undefined) return 'broken';
+    return this.#frozen ? 'frozen' : 'live';
+  }
+
+  /** True between {@link freeze} and {@link restore}. */
+  get frozen(): boolean {
+    return this.#frozen;
   }
 
   /** True if the feature with this bit number was negotiated. */
@@ -199,13 +157,40 @@ export class IommuDriver implements Instance {
     return (this.#transport.readConfig(IommuConfig.offset.bypass, 1) & 1) === 1;
   }
 
+  /** The endpoint number in a firmware specifier. @throws {IommuError} `EINVAL` unless it is one cell of 32 bits. */
+  endpointIdOf(cells: readonly number[]): number {
+    const [id] = cells;
+    if (id === undefined || cells.length > 1 || !isUint32(id))
+      throw new IommuError('EINVAL', 'A specifier of this IOMMU is one endpoint number.');
+    return id;
+  }
+
   /**
-   * Makes an endpoint of a device behind this IOMMU.
+   * Makes an endpoint of a device behind this IOMMU. The first of its numbers is probed; the others are taken to be
+   * like it.
    *
-   * @throws {IommuError} as `probeDevice`.
+   * @param name - for people; made of the first number if absent.
+   * @throws {IommuError} `EINVAL` for a device without numbers or a malformed answer, `EOVERFLOW` for a reserved region
+   * that is none, `EBUSY` while frozen; else what the PROBE failed with.
    */
-  probeDevice(description: DeviceDescription): Endpoint {
-    return probeDevice(this, description);
+  probeDevice(ids: readonly number[], name?: string): Endpoint {
+    return probeDevice(this, ids, name);
+  }
+
+  /**
+   * A domain to map into: for an endpoint of this IOMMU, or with `null` for whichever IOMMU its first endpoint is on.
+   *
+   * @throws {IommuError} `EINVAL` for an endpoint of another IOMMU, `ENODEV` if this one cannot map single pages,
+   * `ENOSPC` if it has no domain number left.
+   */
+  allocPaging(endpoint: IommuEndpoint | null): Domain {
+    if (endpoint === null) return new Domain(this.concurrency, 'paging');
+    return allocPaging(this.#own(endpoint));
+  }
+
+  /** See the function of this name. @throws {IommuError} as there; `EINVAL` for an endpoint of another IOMMU. */
+  allocIdentity(endpoints: readonly IommuEndpoint[]): Domain {
+    return allocIdentity(endpoints.map((endpoint) => this.#own(endpoint)));
   }
 
   /**
@@ -215,7 +200,7 @@ export class IommuDriver implements Instance {
   serveEvents(): number {
     if (this.#removed) return 0;
     this.#acknowledge();
-    return this.#events.serve();
+    return this.#queues.serveEvents();
   }
 
   /**
@@ -230,35 +215,9 @@ export class IommuDriver implements Instance {
    * are requests that the device was not shown: sync before; `ENOMEM` if there is no memory. Nothing changes then. What
    * the transport fails with, if the device does not go along; the device is given up then.
    */
-  resetRequestQueue(sizeMax: number = this.#requestRing.layout.size): void {
+  resetRequestQueue(sizeMax?: number): void {
     this.#checkResettable();
-    const transport = this.#transport;
-    const { requests } = this;
-    const old = this.#requestRing;
-    const next = this.#prepare(IommuQueue.REQUEST, sizeMax);
-    let slots: RequestSlots | undefined = undefined;
-    try {
-      if (next.layout.size !== old.layout.size) {
-        if (requests.unsent > 0)
-          throw new IommuError('EBUSY', 'Requests wait for a request queue of the size it has.');
-        slots = new RequestSlots(this.#dma, this.#slotsOf(next), this.probeSize);
-      }
-    } catch (error) {
-      this.#dma.giveBack(next.piece);
-      throw error;
-    }
-    try {
-      transport.resetQueue(IommuQueue.REQUEST);
-      requests.retire();
-      transport.enableQueue(IommuQueue.REQUEST, next.layout);
-    } catch (error) {
-      requests.giveUp('its request queue could not be reset');
-      throw error;
-    }
-    this.#requestRing = next;
-    const unused = requests.resume(next.queue, slots);
-    if (unused !== undefined) this.#dma.giveBack(unused);
-    this.#dma.giveBack(old.piece);
+    this.#queues.resetRequests(sizeMax);
   }
 
   /**
@@ -268,35 +227,48 @@ export class IommuDriver implements Instance {
    * @throws {IommuError} as {@link resetRequestQueue}, but for `EBUSY`; if the device does not go along there are no
    * fault reports any more. Whatever a fault handler throws; the queue works then.
    */
-  resetEventQueue(sizeMax: number = this.#eventRing.layout.size): void {
+  resetEventQueue(sizeMax?: number): void {
     this.#checkResettable();
-    const transport = this.#transport;
-    const old = { ring: this.#eventRing, events: this.#events };
-    const next = this.#prepare(IommuQueue.EVENT, sizeMax);
-    let events: EventQueue;
-    try {
-      events = this.#receive(next);
-    } catch (error) {
-      this.#dma.giveBack(next.piece);
-      throw error;
-    }
-    transport.resetQueue(IommuQueue.EVENT);
-    transport.enableQueue(IommuQueue.EVENT, next.layout);
-    this.#eventRing = next;
-    this.#events = events;
-    events.fill();
-    try {
-      old.events.retire();
-    } finally {
-      this.#dma.giveBack(old.ring.piece);
-      this.#dma.giveBack(old.events.piece);
-    }
+    this.#queues.resetEvents(sizeMax);
+  }
+
+  /**
+   * Waits for what is in flight and sends nothing more until {@link restore}: attaching, probing and mapping for
+   * endpoints fail with `EBUSY`, unmapping for endpoints does nothing. Everything the guest knows stays. Whoever uses
+   * domains lazily flushes before.
+   *
+   * @throws {IommuError} `EIO` if the device is lost, `EBUSY` if it is frozen already.
+   */
+  freeze(): void {
+    this.#checkLive();
+    // With all locks: nobody is in the middle of something.
+    lockDomains(this.domains, () => {
+      if (this.requests.syncReq() !== undefined) throw new IommuError('EIO', 'The IOMMU is lost.');
+      this.#frozen = true;
+    });
+  }
+
+  /**
+   * Goes on after {@link freeze}, whatever happened to the device meanwhile: resets it, negotiates the same features,
+   * and gives it all domains with endpoints and their mappings again. Until an endpoint is attached it reaches what
+   * `bypass` lets it; the option of that name closes this gap.
+   *
+   * @throws {IommuError} `EINVAL` if the driver is not frozen, or, and the device is given up then like after all other
+   * failures, if it is no longer the device it was; `ENODEV` if it lacks a feature; what it refused a request with, or
+   * what the transport fails with. Whatever a fault handler throws; the driver works then.
+   */
+  restore(): void {
+    if (this.state !== 'frozen') throw new IommuError('EINVAL', 'The IOMMU is not frozen.');
+    lockDomains(this.domains, (domains) => this.#renew(domains));
+    this.#queues.tellRest();
   }
 
   /** Lets every endpoint go, resets the device and gives its memory back. Nothing works afterwards. */
   remove(): void {
     if (this.#removed) return;
-    for (const endpoint of new Set(this.endpoints.values())) releaseDevice(endpoint);
+    for (const { attached } of this.domains)
+      for (const endpoint of attached) releaseDevice(endpoint);
+    this.endpoints.clear();
     this.#removed = true;
     this.#transport.reset();
     this.requests.giveUp('the driver was removed');
@@ -304,36 +276,40 @@ export class IommuDriver implements Instance {
     this.#dma.release();
   }
 
-  #prepare(index: number, sizeMax: number): PreparedQueue {
-    const features = queueFeatures(this.features);
-    const buffersPerChain = index === IommuQueue.REQUEST ? REQUEST_BUFFERS : 1;
-    const { transport } = this.#options;
-    return prepareQueue({ transport, dma: this.#dma, index, features, sizeMax, buffersPerChain });
+  #renew(domains: readonly Domain[]): void {
+    const { features } = this;
+    const transport = this.#transport;
+    try {
+      transport.negotiate({ wanted: features, required: features });
+      this.#setBypass();
+      if (!sameConfig(this.#config, readDeviceConfig(transport, features)))
+        throw new IommuError('EINVAL', 'The IOMMU has another configuration than before.');
+      this.#queues.renew();
+      transport.driverOk();
+      this.#queues.fill();
+      for (const domain of domains) reattach(this, domain);
+    } catch (error) {
+      this.requests.giveUp('it could not be restored');
+      throw error;
+    } finally {
+      this.#frozen = false;
+    }
   }
 
-  /** Requests that a ring holds: one for each descriptor with tables, though no table is longer than its ring. */
-  #slotsOf({ layout: { size } }: PreparedQueue): number {
-    const indirect = this.has(VirtioFeature.INDIRECT_DESC) && size >= REQUEST_BUFFERS;
-    return indirect ? size : Math.floor(size / REQUEST_BUFFERS);
-  }
-
-  #receive({ queue }: PreparedQueue): EventQueue {
-    const { transport, clock, onFault } = this.#options;
-    return new EventQueue({
-      queue,
-      dma: this.#dma,
-      notify: (position) => transport.notify(IommuQueue.EVENT, position),
-      endpoints: this.endpoints,
-      clock,
-      log: this.log,
-      onFault,
-    });
+  #checkLive(): void {
+    if (this.state === 'frozen') throw new IommuError('EBUSY', 'The IOMMU is frozen.');
+    if (this.state !== 'live') throw new IommuError('EIO', 'The IOMMU is lost.');
   }
 
   #checkResettable(): void {
-    if (this.state !== 'live') throw new IommuError('EIO', 'The IOMMU is lost.');
+    this.#checkLive();
     if (!this.has(VirtioFeature.RING_RESET))
       throw new IommuError('ENOSYS', 'The IOMMU cannot reset a single queue.');
+  }
+
+  #own(endpoint: IommuEndpoint): Endpoint {
+    if (endpoint instanceof Endpoint && endpoint.instance === this) return endpoint;
+    throw new IommuError('EINVAL', `${endpoint.name} is not behind this IOMMU.`);
   }
 
   #acknowledge(): void {
@@ -351,13 +327,14 @@ export class IommuDriver implements Instance {
   }
 
   #bypassDomain(): Domain {
-    const domain = new Domain('identity', true);
-    domain.instance = this;
-    domain.id = this.domainIds.take();
+    const domain = new Domain(this.concurrency, 'identity', true);
+    domain.settle(this);
     return domain;
   }
 
-  #setBypass(bypass: boolean): void {
+  #setBypass(): void {
+    const { bypass } = this.#options;
+    if (bypass === undefined) return;
     if (!this.has(IommuFeature.BYPASS_CONFIG))
       throw new IommuError('ENOSYS', 'The IOMMU has no bypass setting.');
     this.#transport.writeConfig(IommuConfig.offset.bypass, 1, bypass ? 1 : 0);

@@ -2,7 +2,7 @@
  * Mappings of a domain: sections "MAP request" and "UNMAP request".
  *
  * The hot calls take whole pages by number; the two at the end take addresses. In `mapPages` and `unmapPages` the look
- * at the endpoints, the change of the guest's mappings and the queueing of the request are one sequence.
+ * at the endpoints, the change of the guest's mappings and the queueing of the request happen under the domain's lock.
  */
 
 import {
@@ -27,10 +27,26 @@ const PAGE_BYTES = BigInt(PAGE_SIZE);
  *
  * @param protection - bits of `Protection`; only READ, WRITE and MMIO reach the device.
  * @throws {IommuError} `ENODEV` if the domain is on no IOMMU or cannot be mapped into, `EINVAL` for a protection that
- * the device has no flags for or pages that cannot be mapped, `EEXIST` if some are mapped, `EIO` or `ENOSPC` if the
- * request could not be queued. Nothing changes then.
+ * the device has no flags for or pages that cannot be mapped, `EEXIST` if some are mapped, `EIO`, `EBUSY` or `ENOSPC`
+ * if the request could not be queued. Nothing changes then.
  */
 export function mapPages(
+  domain: Domain,
+  startPage: number,
+  physPage: number,
+  pageCount: number,
+  protection: number,
+): void {
+  const { stateLock } = domain;
+  stateLock.acquire();
+  try {
+    addMapping(domain, startPage, physPage, pageCount, protection);
+  } finally {
+    stateLock.release();
+  }
+}
+
+function addMapping(
   domain: Domain,
   startPage: number,
   physPage: number,
@@ -56,8 +72,10 @@ export function mapPages(
   const { mappings } = domain;
   if (!mappings.insert(startPage, lastPage, physPage, flags))
     throw new IommuError('EEXIST', `Some of the pages ${startPage} to ${lastPage} are mapped.`);
+  domain.concurrency.at('map:afterTree');
   if (domain.attached.size === 0) return;
   try {
+    if (instance.frozen) throw new IommuError('EBUSY', 'The IOMMU is frozen.');
     instance.requests.addMap(domain, id, startPage, lastPage, physPage, flags);
   } catch (error) {
     mappings.remove(startPage, lastPage);
@@ -73,10 +91,22 @@ export function mapPages(
  * could not be queued.
  */
 export function unmapPages(domain: Domain, startPage: number, pageCount: number): number {
+  const { stateLock } = domain;
+  stateLock.acquire();
+  try {
+    return removeMappings(domain, startPage, pageCount);
+  } finally {
+    stateLock.release();
+  }
+}
+
+/** The request first: what cannot be queued then needs no undoing. */
+function removeMappings(domain: Domain, startPage: number, pageCount: number): number {
   const { instance, id, mappings } = domain;
   const lastPage = mappings.lastOfRun(startPage, startPage + pageCount - 1);
   if (lastPage < 0 || instance === undefined || id === undefined) return 0;
   if (domain.attached.size > 0) {
+    if (instance.frozen) return 0;
     try {
       instance.requests.addUnmap(domain, id, startPage, lastPage);
     } catch (error) {
@@ -84,15 +114,16 @@ export function unmapPages(domain: Domain, startPage: number, pageCount: number)
       throw error;
     }
   }
+  domain.concurrency.at('unmap:beforeTree');
   mappings.remove(startPage, lastPage);
+  domain.concurrency.at('unmap:afterTree');
   if (domain.failedMaps.length > 0) domain.takeFailures(startPage, lastPage);
   return lastPage - startPage + 1;
 }
 
 /** Where `iova` leads: in an identity domain to itself, else as the guest's mappings say, or `null`. */
 export function iovaToPhys(domain: Domain, iova: Iova): GuestPhysical | null {
-  if (domain.bypass) return guestPhysical(iova);
-  const page = domain.mappings.translate(pageOf(iova));
+  const page = domain.translate(pageOf(iova));
   return page < 0 ? null : guestPhysical(addressAt(page, offsetInPage(iova)));
 }
 
@@ -126,10 +157,18 @@ export function iotlbSync(domain: Domain): void {
  */
 export function flushIotlbAll(domain: Domain): void {
   const { instance } = domain;
-  if (domain.attached.size === 0 || instance === undefined) return;
+  if (instance === undefined || !hasEndpoints(domain)) return;
   const error = instance.requests.syncReq();
   if (error !== undefined)
     throw new IommuError(error, `The IOMMU is lost: ${instance.requests.broken}.`);
+}
+
+/** Under the lock, which nobody keeps while waiting: an attach that is under way ends first. */
+function hasEndpoints({ stateLock, attached }: Domain): boolean {
+  stateLock.acquire();
+  const some = attached.size > 0;
+  stateLock.release();
+  return some;
 }
 
 /**

@@ -1,6 +1,8 @@
-/** What the driver needs of the guest it runs in, besides a transport: memory, a clock, a log. */
+/** What the driver needs of the guest it runs in, besides a transport, a clock and a log: memory. */
 
 import type { GuestPhysical } from '@viommu/common';
+
+export type { Clock } from '@viommu/common';
 
 /** Gives out guest memory that the device can reach at its guest-physical address. */
 export interface DmaPages {
@@ -12,15 +14,4 @@ export interface DmaPages {
   allocate(sizeBytes: number, alignment: number): GuestPhysical;
   /** Takes back what {@link allocate} returned. Without it the memory of a removed driver is lost. */
   free?(address: GuestPhysical): void;
-}
-
-/** A clock that never goes back. */
-export interface Clock {
-  /** Milliseconds since some fixed moment. */
-  now(): number;
-}
-
-/** Where warnings go. */
-export interface Logger {
-  warn(message: string): void;
 }

@@ -10,16 +10,15 @@ import {
   PROBE_TYPE_MASK,
   ProbeProperty,
   ProbeType,
+  Protection,
   type Range,
   ReservedMemory,
   ReservedMemoryType,
 } from '@viommu/common';
-import { Protection } from './protection.ts';
 
 /** Addresses of an endpoint that must not be mapped. */
 export interface ReservedRegion extends Range {
-  /** `sw-msi`: no region of the device, but the place where the guest maps a doorbell when there is no `msi`. */
-  readonly type: 'reserved' | 'msi' | 'sw-msi';
+  readonly type: 'reserved' | 'msi';
   /** Bits of {@link Protection} for whoever maps the region; 0 if nobody may. */
   readonly protection: number;
 }

@@ -1,8 +1,8 @@
 /** What a request queue is made of, and whom it talks to besides its ring. */
 
+import type { Clock } from '@viommu/common';
 import type { DriverQueue } from '@viommu/ring';
 import type { DmaMemory } from './dma-memory.ts';
-import type { Clock } from './platform.ts';
 import type { DeviceWaiter } from './wait.ts';
 
 export interface RequestQueueOptions {

@@ -35,7 +35,7 @@ function setUpPair(
   ...args: Parameters<typeof setUp>
 ): Setup & { endpoint: Endpoint; domain: Domain } {
   const setup = setUp(...args);
-  const endpoint = setup.driver.probeDevice({ ids: [8] });
+  const endpoint = setup.driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   setup.device.seen.length = 0;
   setup.device.notifications = 0;
@@ -82,7 +82,7 @@ describe('attaching', () => {
       20n * 4096n,
       30n * 4096n,
     ]);
-    attach(domain, driver.probeDevice({ ids: [9] }));
+    attach(domain, driver.probeDevice([9]));
     expect(device.types.slice(4)).toEqual([PROBE, ATTACH]);
     expect(domain.attached.size).toBe(2);
   });
@@ -159,7 +159,7 @@ describe('attaching', () => {
 
   it('[A18] a device with two numbers: if the second is refused the first goes back', () => {
     const { driver, device, domain: old } = setUpPair();
-    const endpoint = driver.probeDevice({ ids: [7, 8] });
+    const endpoint = driver.probeDevice([7, 8]);
     const domain = allocPaging(endpoint);
     attach(old, endpoint);
     device.seen.length = 0;
@@ -174,7 +174,7 @@ describe('attaching', () => {
 
   it('[A18] if there was no domain before, the first is detached', () => {
     const { driver, device, domain } = setUpPair();
-    const endpoint = driver.probeDevice({ ids: [7, 8] });
+    const endpoint = driver.probeDevice([7, 8]);
     device.seen.length = 0;
     device.script = refuse(ATTACH, { status: Status.UNSUPP }, 1);
     expect(codeOf(() => attach(domain, endpoint))).toBe('ENOSYS');
@@ -242,7 +242,7 @@ describe('attaching', () => {
   it('iommu.drv.resv.no-map-in-region: a domain that maps a reserved region does not get the endpoint', () => {
     const setup = setUp();
     setup.device.script = () => ({ properties: list(64, region(RESERVED, 0x5800n, 0x5900n)) });
-    const endpoint = setup.driver.probeDevice({ ids: [8] });
+    const endpoint = setup.driver.probeDevice([8]);
     setup.device.script = () => undefined;
     const domain = allocPaging(endpoint);
     mapPages(domain, 5, 5, 1, RW);
@@ -276,14 +276,14 @@ describe('requests of attaching', () => {
 
   it('iommu.drv.init.probe-before-attach', () => {
     const { driver, device } = setUp();
-    const endpoint = driver.probeDevice({ ids: [8, 9] });
+    const endpoint = driver.probeDevice([8, 9]);
     attach(allocPaging(endpoint), endpoint);
     expect(device.types).toEqual([PROBE, ATTACH, ATTACH]);
   });
 
   it('iommu.drv.attach.bypass-flag-existing-bypass: each domain has one flag', () => {
     const { driver, device } = setUp();
-    const endpoints = [8, 9, 10].map((id) => driver.probeDevice({ ids: [id] }));
+    const endpoints = [8, 9, 10].map((id) => driver.probeDevice([id]));
     const [first] = endpoints;
     if (first === undefined) throw new Error('three endpoints');
     for (const domain of [allocIdentity(endpoints), allocPaging(first)])
@@ -313,8 +313,8 @@ describe('detaching', () => {
 
   it('and releasing forgets an endpoint, but not another one with the same number', () => {
     const { driver } = setUpPair();
-    const first = driver.probeDevice({ ids: [30] });
-    const second = driver.probeDevice({ ids: [30, 31] });
+    const first = driver.probeDevice([30]);
+    const second = driver.probeDevice([30, 31]);
     releaseDevice(second);
     expect([driver.endpoints.get(30), driver.endpoints.get(31)]).toEqual([first, undefined]);
     releaseDevice(first);
@@ -340,7 +340,7 @@ describe('detaching', () => {
     expect(domain.failedMaps).toEqual([{ startPage: 2, lastPage: 2, error: 'EIO' }]);
     expect(domain.stuckRanges).toEqual([{ startPage: 1, lastPage: 1 }]);
     expect(domain.unmapFailures).toBe(1);
-    const other = driver.probeDevice({ ids: [9] });
+    const other = driver.probeDevice([9]);
     attach(domain, other);
     detach(other);
     expect([domain.failedMaps.length, domain.stuckRanges.length]).toEqual([1, 1]);

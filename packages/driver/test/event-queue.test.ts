@@ -8,7 +8,7 @@ const EVENTS = 8;
 
 function setUpFaults(): Setup & { endpoint: Endpoint; handled: Fault[] } {
   const setup = setUp({ queueSizes: [8, EVENTS] });
-  const endpoint = setup.driver.probeDevice({ ids: [8] });
+  const endpoint = setup.driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   attach(domain, endpoint);
   const handled: Fault[] = [];

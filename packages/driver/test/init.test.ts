@@ -92,7 +92,7 @@ describe('taking over a device', () => {
     expect(driver.aperture).toEqual({ start: 0n, last: 0xffff_ffff_ffff_ffffn });
     expect(driver.probeSize).toBe(0);
     expect(driver.identityDomain).toBeUndefined();
-    expect(allocPaging(driver.probeDevice({ ids: [8] })).id).toBe(0);
+    expect(allocPaging(driver.probeDevice([8])).id).toBe(0);
   });
 
   it('takes the device’s ranges', () => {
@@ -122,7 +122,7 @@ describe('taking over a device', () => {
   it('[A21] a granule above a page leaves nothing to allocate, but the device is there', () => {
     const { driver } = setUp({ config: { pageSizeMask: 0x1_0000n } });
     expect(driver.state).toBe('live');
-    const endpoint = driver.probeDevice({ ids: [8] });
+    const endpoint = driver.probeDevice([8]);
     expect(codeOf(() => allocPaging(endpoint))).toBe('ENODEV');
   });
 
@@ -142,7 +142,7 @@ describe('taking over a device', () => {
 describe('the configuration space', () => {
   it('iommu.drv.config.write-only-bypass: nothing is written unasked', () => {
     const { driver, device } = setUp();
-    const endpoint = driver.probeDevice({ ids: [8] });
+    const endpoint = driver.probeDevice([8]);
     attach(allocPaging(endpoint), endpoint);
     driver.remove();
     expect(device.configWrites).toEqual([]);
@@ -195,7 +195,7 @@ describe('the configuration space', () => {
 describe('removing the driver', () => {
   it('detaches everything, resets the device and gives the memory back', () => {
     const { driver, device, pages } = setUp();
-    const endpoint = driver.probeDevice({ ids: [8, 9] });
+    const endpoint = driver.probeDevice([8, 9]);
     attach(allocPaging(endpoint), endpoint);
     device.seen.length = 0;
     expect(pages.taken.size).toBeGreaterThan(0);
@@ -207,7 +207,7 @@ describe('removing the driver', () => {
     expect(endpoint.domain).toBeNull();
     expect(driver.state).toBe('removed');
     expect(driver.log.counters.queueBroken).toBe(0);
-    expect(codeOf(() => driver.probeDevice({ ids: [8] }))).toBe('EIO');
+    expect(codeOf(() => driver.probeDevice([8]))).toBe('EIO');
     expect(driver.serveEvents()).toBe(0);
     driver.remove();
     expect(device.calls.filter((call) => call === 'reset')).toHaveLength(1);

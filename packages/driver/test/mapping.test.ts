@@ -33,7 +33,7 @@ const RW = READ | WRITE;
 /** A domain with an endpoint in it, whose device has seen nothing since. */
 function setUpDomain(...args: Parameters<typeof setUp>): Setup & { domain: Domain } {
   const setup = setUp(...args);
-  const endpoint = setup.driver.probeDevice({ ids: [8] });
+  const endpoint = setup.driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   attach(domain, endpoint);
   setup.device.seen.length = 0;
@@ -77,7 +77,7 @@ describe('mapping', () => {
 
   it('[A6] without an endpoint nothing goes to the device, and the guest knows its mappings', () => {
     const { driver, device } = setUp();
-    const domain = allocPaging(driver.probeDevice({ ids: [8] }));
+    const domain = allocPaging(driver.probeDevice([8]));
     device.seen.length = 0;
     device.notifications = 0;
     // What somebody else has queued is no business of this domain either.
@@ -214,7 +214,7 @@ describe('mapping', () => {
   ])('iommu.drv.resv.no-map-in-region (6.11): %s', (_, subtype) => {
     const { driver, device } = setUp();
     device.script = () => ({ properties: list(64, region(subtype, 0x800_0800n, 0x80f_f000n)) });
-    const endpoint = driver.probeDevice({ ids: [8] });
+    const endpoint = driver.probeDevice([8]);
     device.script = () => undefined;
     const domain = allocPaging(endpoint);
     attach(domain, endpoint);

@@ -81,7 +81,7 @@ describe('guest and device', () => {
           const setup = setUp({ queueSizes: [ring, 8] });
           const { driver, device } = setup;
           const endpoints = Array.from({ length: ENDPOINTS }, (_, n) =>
-            driver.probeDevice({ ids: n === 0 ? [10, 11] : [20 + n] }),
+            driver.probeDevice(n === 0 ? [10, 11] : [20 + n]),
           );
           const [first] = endpoints;
           if (first === undefined) throw new Error('there are endpoints');
@@ -124,7 +124,7 @@ describe('guest and device', () => {
           const setup = setUp({ queueSizes: [8, 8] });
           const { driver, device } = setup;
           const endpoints = Array.from({ length: ENDPOINTS }, (_, n) =>
-            driver.probeDevice({ ids: [20 + n] }),
+            driver.probeDevice([20 + n]),
           );
           const [first] = endpoints;
           if (first === undefined) throw new Error('there are endpoints');

@@ -29,7 +29,7 @@ const READ_WRITE = Protection.READ | Protection.WRITE;
 
 /** A domain with an endpoint in it. */
 function attached({ driver }: Setup): Domain {
-  const endpoint = driver.probeDevice({ ids: [8] });
+  const endpoint = driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   attach(domain, endpoint);
   return domain;

@@ -49,7 +49,7 @@ function mixedLife(seed: number, config?: { bypass: boolean }): Setup {
   // A small ring, so that memory for requests is used again and again.
   const setup = setUp({ queueSizes: [8, 8] }, config);
   const { driver } = setup;
-  const endpoints = [8, 9, 10].map((id) => driver.probeDevice({ ids: [id, id + 100] }));
+  const endpoints = [8, 9, 10].map((id) => driver.probeDevice([id, id + 100]));
   const domains = [allocPaging(endpoints[0]!), allocPaging(endpoints[0]!)]; // There are three.
   const identity = allocIdentity(endpoints);
   const next = random(seed);
@@ -172,7 +172,7 @@ describe('ATTACH', () => {
 
   it('iommu.drv.attach.unisolated-same-domain: numbers of one device go to one domain', () => {
     const { driver, device } = setUp();
-    const endpoint = driver.probeDevice({ ids: [8, 9] });
+    const endpoint = driver.probeDevice([8, 9]);
     for (const domain of [
       allocPaging(endpoint),
       allocPaging(endpoint),
@@ -191,7 +191,7 @@ describe('ATTACH', () => {
 describe('MAP and UNMAP', () => {
   it('iommu.drv.init.map-unmap-capable: with MAP_UNMAP accepted both are sent', () => {
     const { driver, device } = setUp();
-    const endpoint = driver.probeDevice({ ids: [8] });
+    const endpoint = driver.probeDevice([8]);
     const domain = allocPaging(endpoint);
     attach(domain, endpoint);
     expect(driver.has(IommuFeature.MAP_UNMAP)).toBe(true);
@@ -203,7 +203,7 @@ describe('MAP and UNMAP', () => {
 
   it('iommu.drv.map.mmio-flag-for-registers: a register window is mapped with MMIO', () => {
     const { driver, device } = setUp();
-    const endpoint = driver.probeDevice({ ids: [8] });
+    const endpoint = driver.probeDevice([8]);
     const domain = allocPaging(endpoint);
     attach(domain, endpoint);
     mapPages(domain, 1, 0xfe000, 1, RW | MMIO);

@@ -13,15 +13,15 @@ const PROPERTIES = list(64, region(RESERVED, 0x1000n, 0x1fffn));
 describe('bytes past the used length', () => {
   it('split.drv.used.no-trust-past-len: a status or a property there is none', () => {
     const { driver, device } = setUp();
-    const endpoint = driver.probeDevice({ ids: [8] });
+    const endpoint = driver.probeDevice([8]);
     device.script = () => ({ status: Status.OK, properties: PROPERTIES, usedBytes: 0 });
     expect(codeOf(() => attach(allocPaging(endpoint), endpoint))).toBe('EIO');
     expect(endpoint.domain).toBeNull();
-    expect(codeOf(() => driver.probeDevice({ ids: [9] }))).toBe('EIO');
+    expect(codeOf(() => driver.probeDevice([9]))).toBe('EIO');
     expect(driver.endpoints.has(9)).toBe(false);
     // Nor if only the end of the answer is past it.
     device.script = () => ({ status: Status.OK, properties: PROPERTIES, usedBytes: 64 });
-    expect(codeOf(() => driver.probeDevice({ ids: [9] }))).toBe('EIO');
+    expect(codeOf(() => driver.probeDevice([9]))).toBe('EIO');
   });
 
   it.each([0, 1, 3])(

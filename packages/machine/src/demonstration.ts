@@ -108,7 +108,7 @@ class Demonstration {
       pageSizeBitmap: driver.pageSizeBitmap,
       aperture: driver.aperture,
     });
-    const endpoint = driver.probeDevice({ ids: [ENDPOINT], name: ENGINE });
+    const endpoint = driver.probeDevice([ENDPOINT], ENGINE);
     const regions = endpoint.regions.map(({ type, start, last }) => ({ type, start, last }));
     this.#report({ step: 'probe', endpoint: ENDPOINT, regions });
     check(regions.length === 1, 'the endpoint has one reserved region');

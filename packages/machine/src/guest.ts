@@ -1,6 +1,6 @@
 /** The guest's side of a machine: what a guest program gets. */
 
-import { IommuError } from '@viommu/common';
+import { type Clock, IommuError } from '@viommu/common';
 import type { Bell } from '@viommu/ring';
 import {
   type DriverTransport,
@@ -8,12 +8,7 @@ import {
   MmioTransport,
   type RegisterPort,
 } from '@viommu/transport';
-import {
-  type Clock,
-  IommuDriver,
-  type IommuDriverOptions,
-  type RequestQueue,
-} from '@viommu/driver';
+import { IommuDriver, type IommuDriverOptions, type RequestQueue } from '@viommu/driver';
 import { CopyEngine } from './copy-engine.ts';
 import type { GuestRam } from './guest-ram.ts';
 import { MemoryMap } from './memory-map.ts';

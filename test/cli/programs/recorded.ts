@@ -6,7 +6,7 @@ import type { GuestContext } from '@viommu/machine';
 
 export default function recorded(context: GuestContext): void {
   const { driver, memory } = context;
-  const endpoint = driver.probeDevice({ ids: [8], name: 'engine' });
+  const endpoint = driver.probeDevice([8], 'engine');
   const domain = allocPaging(endpoint);
   attach(domain, endpoint);
   const address: GuestPhysical = memory.allocate(2 * PAGE_SIZE);

@@ -5,7 +5,7 @@ import { allocPaging, attach } from '@viommu/driver';
 import type { GuestContext } from '@viommu/machine';
 
 export default function ring({ driver }: GuestContext): boolean {
-  const endpoint = driver.probeDevice({ ids: [8] });
+  const endpoint = driver.probeDevice([8]);
   attach(allocPaging(endpoint), endpoint);
   return driver.has(VirtioFeature.RING_PACKED);
 }

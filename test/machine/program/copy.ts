@@ -10,7 +10,7 @@ const OFFSETS = [0, 1, 4095];
 
 export default function program(context: GuestContext): object {
   const engine = context.copyEngine('first');
-  const endpoint = context.driver.probeDevice({ ids: [8] });
+  const endpoint = context.driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   attach(domain, endpoint);
   const low = mapBuffer(context, domain, 0x7000_0000n, 64);

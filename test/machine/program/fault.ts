@@ -15,7 +15,7 @@ import { mapBuffer } from './memory.ts';
 
 export default function program(context: GuestContext): void {
   const engine = context.copyEngine('first');
-  const endpoint = context.driver.probeDevice({ ids: [8] });
+  const endpoint = context.driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   const faults: object[] = [];
   domain.faultHandler = ({ reason, flags, endpointId, address, domain: where }) => {

@@ -10,8 +10,8 @@ const OWN_FIRST = 0x20_0000n;
 const OWN_SECOND = 0x30_0000n;
 
 export default function program(context: GuestContext): object {
-  const first = context.driver.probeDevice({ ids: [8] });
-  const second = context.driver.probeDevice({ ids: [9] });
+  const first = context.driver.probeDevice([8]);
+  const second = context.driver.probeDevice([9]);
   const domains = [allocPaging(first), allocPaging(second)] as const;
   attach(domains[0], first);
   attach(domains[1], second);

@@ -8,7 +8,7 @@ import { READ_WRITE } from './memory.ts';
 const BYTES = 3 << 20;
 
 export default function program(context: GuestContext): object {
-  const endpoint = context.driver.probeDevice({ ids: [8] });
+  const endpoint = context.driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   attach(domain, endpoint);
   const memory = context.memory.allocate(2 * BYTES);

@@ -7,7 +7,7 @@ import { mapBuffer } from './memory.ts';
 
 export default function program(context: GuestContext): object {
   const engine = context.copyEngine('first');
-  const endpoint = context.driver.probeDevice({ ids: [8] });
+  const endpoint = context.driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   attach(domain, endpoint);
   const buffer = mapBuffer(context, domain, 0x10_0000n, 2);

@@ -4,10 +4,10 @@ import type { GuestContext } from '@viommu/machine';
 
 export default function program({ driver, endpoint }: GuestContext): object {
   const { id = 0 } = endpoint('own');
-  const { regions } = driver.probeDevice({ ids: [id] });
+  const { regions } = driver.probeDevice([id]);
   let stranger: unknown;
   try {
-    driver.probeDevice({ ids: [78] });
+    driver.probeDevice([78]);
   } catch (error) {
     stranger = (error as { code?: unknown }).code;
   }

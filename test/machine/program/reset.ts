@@ -10,7 +10,7 @@ export default function program(context: GuestContext): object {
   const copy = (): boolean =>
     engine.copy({ from: iova(0x10_0000n), to: iova(0x10_1000n), length: 64 }).ok;
   const setUp = (): void => {
-    const endpoint = context.driver.probeDevice({ ids: [8] });
+    const endpoint = context.driver.probeDevice([8]);
     const domain = allocPaging(endpoint);
     attach(domain, endpoint);
     mapBuffer(context, domain, 0x10_0000n, 2);

@@ -5,7 +5,7 @@ import type { GuestContext } from '@viommu/machine';
 
 export default function program(context: GuestContext): void {
   const driver = context.startDriver({ timeoutMs: 100 });
-  const endpoint = driver.probeDevice({ ids: [8] });
+  const endpoint = driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   attach(domain, endpoint);
   mapPages(domain, 100, 100, 1, 3);

@@ -8,7 +8,7 @@ import { READ_WRITE } from './memory.ts';
 
 export default function program(context: GuestContext): object {
   const { port, interruptBell } = context.endpoint('watcher');
-  const endpoint = context.driver.probeDevice({ ids: [8] });
+  const endpoint = context.driver.probeDevice([8]);
   const domain = allocPaging(endpoint);
   attach(domain, endpoint);
   const base = context.memory.allocate(4 * PAGE_SIZE);

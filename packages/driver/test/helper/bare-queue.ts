@@ -1,13 +1,7 @@
 /** A request queue without a driver around it: for tests that bring their own way of waiting. */
 
-import { type GuestPhysical, guestPhysical } from '@viommu/common';
-import {
-  type Clock,
-  DmaMemory,
-  type DeviceWaiter,
-  type RequestPort,
-  RequestQueue,
-} from '@viommu/driver';
+import { type Clock, type GuestPhysical, guestPhysical } from '@viommu/common';
+import { DmaMemory, type DeviceWaiter, type RequestPort, RequestQueue } from '@viommu/driver';
 import {
   type DriverQueue,
   type QueueFeatures,

@@ -1,8 +1,8 @@
 /** A small guest: memory, an allocator that only goes up, a clock that only tests move. */
 
-import { type GuestPhysical, guestPhysical } from '@viommu/common';
+import { type Clock, type GuestPhysical, type Logger, guestPhysical } from '@viommu/common';
 import { SharedMemory } from '@viommu/ring';
-import type { Clock, DmaPages, Logger } from '@viommu/driver';
+import type { DmaPages } from '@viommu/driver';
 
 const BASE = guestPhysical(0x4000_0000n);
 const SIZE = 1 << 20;
