@@ -1,8 +1,8 @@
 /**
  * The request queue: section "Device operations", from the driver's side.
  *
- * Adding a request never tells the device; a sync tells it once about all that were added and then waits until every
- * one of them is complete. Each request's end is told to its owner, so that the failure of one that nobody waited for
+ * Adding a request never tells the device, although one that polls may find it; a sync tells it once about all that were
+ * added and then waits until every one of them is complete. Each request's end is told to its owner, so that the failure of one that nobody waited for
  * is not lost. The device may do anything: leave requests lying, complete them out of order, claim lengths and
  * statuses that make no sense, damage the ring.
  */
@@ -17,10 +17,10 @@ import {
   assert,
 } from '@viommu/common';
 import { type DriverQueue, Taken } from '@viommu/ring';
-import { NO_STATUS, errorOfStatus } from './completion.ts';
+import { NO_STATUS } from './completion.ts';
 import type { DmaPiece } from './dma-memory.ts';
 import type { Clock } from './platform.ts';
-import { Reply } from './reply.ts';
+import { Reply, errorOfReply, propertiesOfReply } from './reply.ts';
 import { NO_PAGE, RequestBook } from './request-book.ts';
 import type { RequestOwner, RequestPort, RequestQueueOptions } from './request-port.ts';
 import { RequestSlots } from './request-slot.ts';
@@ -32,6 +32,8 @@ const BROKEN_RING = Taken.BROKEN;
 const MAP_BYTES = MapRequest.size;
 const UNMAP_BYTES = UnmapRequest.size;
 const TIMEOUT_MS = 5000;
+/** In a long batch the device is shown so many requests at a time, so that it works on them while others are added. */
+const SHOWN_TOGETHER = 16;
 
 /** Sends requests to one device. */
 export class RequestQueue {
@@ -39,13 +41,16 @@ export class RequestQueue {
   broken: string | undefined = undefined;
   /** Requests added and not complete. */
   inFlight = 0;
+  /** Those of them that were not yet shown to the device. */
+  unsent = 0;
 
   #queue: DriverQueue;
   #slots: RequestSlots;
   #book: RequestBook;
-  /** The slots of requests that the device was not shown yet, in the order in which they were added. */
+  /** The slots of those that were not shown, in the order in which they were added. */
   #unsent: Uint16Array;
-  #unsentCount = 0;
+  /** The device wanted to be told of what it was shown, and was not yet. */
+  #untold = false;
   readonly #port: RequestPort;
   readonly #waiter: DeviceWaiter;
   readonly #clock: Clock;
@@ -151,24 +156,21 @@ export class RequestQueue {
     if (this.broken !== undefined) return 'EIO';
     if (this.inFlight === 0) return undefined;
     this.#publish();
-    for (;;) {
-      this.#reap();
-      if (this.inFlight === 0) break;
+    while (this.inFlight > 0) {
       if (!this.#waiter.poll(this.#queue) && !this.#sleep()) this.#timeOut();
+      this.#reap();
     }
-    return this.#outcome();
+    return this.broken === undefined ? undefined : 'EIO';
   }
 
   /** Sends a request and waits for it, and so for all before it. Returns what was wrong, or `undefined`. */
   sendReqSync(bytes: Uint8Array): ErrorCode | undefined {
-    const reply = this.#send(bytes);
-    return typeof reply === 'string' ? reply : errorOfStatus(reply.status);
+    return errorOfReply(this.#send(bytes));
   }
 
   /** Sends a PROBE as {@link sendReqSync} does. Returns the properties, or what was wrong. */
   sendProbeSync(bytes: Uint8Array): Uint8Array | ErrorCode {
-    const reply = this.#send(bytes);
-    return typeof reply === 'string' ? reply : (errorOfStatus(reply.status) ?? reply.properties);
+    return propertiesOfReply(this.#send(bytes));
   }
 
   /**
@@ -192,19 +194,17 @@ export class RequestQueue {
       if (now < owed) since = this.#clock.now();
       owed = now;
     }
-    return this.#outcome();
+    return this.broken === undefined ? undefined : 'EIO';
   }
 
   /** As {@link sendReqSync}, for threads that must not block. */
   async sendReqAsync(bytes: Uint8Array): Promise<ErrorCode | undefined> {
-    const reply = await this.#sendAsync(bytes);
-    return typeof reply === 'string' ? reply : errorOfStatus(reply.status);
+    return errorOfReply(await this.#sendAsync(bytes));
   }
 
   /** As {@link sendProbeSync}, for threads that must not block. */
   async sendProbeAsync(bytes: Uint8Array): Promise<Uint8Array | ErrorCode> {
-    const reply = await this.#sendAsync(bytes);
-    return typeof reply === 'string' ? reply : (errorOfStatus(reply.status) ?? reply.properties);
+    return propertiesOfReply(await this.#sendAsync(bytes));
   }
 
   /** Gives the queue up: every request in flight has failed, and every later one does. */
@@ -212,14 +212,9 @@ export class RequestQueue {
     if (this.broken !== undefined) return;
     this.broken = reason;
     this.#port.lost(reason);
-    this.#unsentCount = 0;
+    this.unsent = 0;
     this.#endSent();
     this.#sleepers.end();
-  }
-
-  /** Requests that were added and not yet shown to the device. */
-  get unsent(): number {
-    return this.#unsentCount;
   }
 
   /**
@@ -246,8 +241,9 @@ export class RequestQueue {
       this.#unsent = new Uint16Array(slots.count + 1);
     }
     this.#queue = queue;
+    this.#untold = false;
     queue.suppressNotification();
-    for (const slot of this.#unsent.subarray(0, this.#unsentCount)) this.#enter(slot);
+    for (const slot of this.#unsent.subarray(0, this.unsent)) this.#enter(slot);
     this.#sleepers.end();
     return slots === before ? undefined : before.piece;
   }
@@ -307,10 +303,11 @@ export class RequestQueue {
     startPage: number,
     lastPage: number,
   ): void {
+    if (this.unsent === SHOWN_TOGETHER) this.#show();
     this.#book.set(slot, type, readableBytes, owner, startPage, lastPage, this.#epoch);
     this.#enter(slot);
-    this.#unsent[this.#unsentCount] = slot;
-    this.#unsentCount += 1;
+    this.#unsent[this.unsent] = slot;
+    this.unsent += 1;
     this.inFlight += 1;
   }
 
@@ -322,17 +319,25 @@ export class RequestQueue {
     assert(added, 'the ring has room for as many requests as the queue was told');
   }
 
+  /** Shows the device what was added. It finds that if it polls, and is told by the next sync if it does not. */
+  #show(): void {
+    this.unsent = 0;
+    if (this.#queue.publish()) this.#untold = true;
+  }
+
   /** Shows the device what was added, and tells it if it wants to be told. */
   #publish(): void {
-    this.#unsentCount = 0;
-    if (this.#queue.publish()) this.#port.notify(this.#queue.position);
+    this.#show();
+    if (!this.#untold) return;
+    this.#untold = false;
+    this.#port.notify(this.#queue.position);
   }
 
   /** Takes back what the device has completed. Bounded: the ring gives each chain back once. */
   #reap(): void {
     const before = this.inFlight;
     let taken = 0;
-    while (this.broken === undefined && taken >= 0) taken = this.#takeOne();
+    while (this.broken === undefined && taken >= 0 && this.inFlight > 0) taken = this.#takeOne();
     if (taken === BROKEN_RING) this.giveUp(this.#queue.fault ?? 'the ring is damaged');
     // Whoever sleeps may have been waiting for what was just taken.
     if (this.inFlight !== before) this.#sleepers.end();
@@ -353,7 +358,7 @@ export class RequestQueue {
   /** Ends, without a status, everything in flight that the device was shown. */
   #endSent(): void {
     const { pending } = this.#book;
-    const unsent = new Set(this.#unsent.subarray(0, this.#unsentCount));
+    const unsent = new Set(this.#unsent.subarray(0, this.unsent));
     for (let slot = 0; slot < pending.length; slot += 1)
       if (pending[slot] === 1 && !unsent.has(slot)) this.#end(slot, NO_STATUS);
   }
@@ -389,9 +394,5 @@ export class RequestQueue {
 
   #timeOut(): void {
     this.giveUp(`the device made no progress for ${this.#timeoutMs} ms`);
-  }
-
-  #outcome(): ErrorCode | undefined {
-    return this.broken === undefined ? undefined : 'EIO';
   }
 }
