@@ -27,6 +27,12 @@ export interface DeviceIommu {
   requireDirect: boolean;
 }
 
+/**
+ * How far a device has come towards an IOMMU. `deferred`: its IOMMU is named and not there. `none`: it has none.
+ * `described`: it is known which one.
+ */
+export type DeviceIommuState = 'unknown' | 'deferred' | 'none' | 'described' | 'grouped';
+
 /** A PCI function's place: what isolation between functions depends on. */
 export interface PciFunction {
   readonly segment: number;
@@ -40,6 +46,8 @@ export interface PciFunction {
   readonly aliases: readonly number[];
   /** The bridge above; `undefined` at the root. */
   readonly upstream: Device | undefined;
+  /** Addresses at which functions reach each other below the host bridge, without meeting the IOMMU. */
+  readonly hostWindows?: readonly Range[];
 }
 
 /** What a driver of a device tells the core about itself. */
@@ -87,6 +95,7 @@ export class Device {
   readonly path: string;
   driver: DeviceDriver | undefined = undefined;
   iommu: DeviceIommu | undefined = undefined;
+  iommuState: DeviceIommuState = 'unknown';
   group: Group | undefined = undefined;
   /** How its memory reaches it; `undefined` until the core has decided. */
   dmaOps: DmaOps | undefined = undefined;

@@ -1,5 +1,14 @@
+export {
+  BOUNCE_BYTES_MAX,
+  BOUNCE_SLOTS_DEFAULT,
+  BouncePool,
+  type BouncePoolOptions,
+  bounceSlots,
+} from './bounce-pool.ts';
+export { type PageSharing } from './coherent-pages.ts';
 export { Device, type DeviceOptions } from './device.ts';
 export { DeviceGroups } from './device-group.ts';
+export { type DmaCookie, type DmaEnvironment } from './dma-cookie.ts';
 export {
   type CoherentMemory,
   Direction,
@@ -42,4 +51,5 @@ export { type GuestRam } from './guest-ram.ts';
 export { InstanceDirectory } from './instance-directory.ts';
 export { IovaSpace, type IovaSpaceOptions } from './iova-space.ts';
 export { PageStates, type PageStatesOptions } from './page-state.ts';
+export { DmaSetup, type DmaSetupOptions } from './setup-dma-ops.ts';
 export { ChosenDma, VirtioDma, type VirtioDmaOptions, type VirtioPlatform } from './virtio-dma.ts';

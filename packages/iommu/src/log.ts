@@ -5,6 +5,8 @@ import type { Logger } from '@viommu/common';
 /** What is counted. */
 export const COUNTERS = {
   lateProbe: 'Devices whose IOMMU was found only after their driver was bound.',
+  probeFailed: 'Devices that their IOMMU did not take on.',
+  bindFailed: 'Drivers that waited and then failed.',
   listenerFailed: 'Listeners of groups that threw.',
   groupDomainLeft: 'Groups that ended while they had a domain.',
   groupMisuse: 'Calls that end what was never begun: detaching, releasing, unbinding.',
@@ -17,7 +19,12 @@ export const COUNTERS = {
   unmapUnknown: 'Unmaps of addresses that lead nowhere.',
   iovaLeaked: 'IOVA ranges given up for good, since a device may still reach what was there.',
   flushFailed: 'Flushes that the IOMMU did not finish.',
+  highAddresses: 'PCI devices that get addresses above 4 GiB, since there were none below.',
+  dmaSetupFailed: 'Devices whose DMA operations stayed what they were.',
+  pagesLeaked: 'Pages given up for good, since others may still reach them.',
   bounceFull: 'Buffers that found no place in the bounce pool.',
+  bounceCut: 'Copies that would have left their bounced buffer.',
+  bounceLeaked: 'Places in the bounce pool given up for good, since a device may still reach them.',
   grantBroken: 'Devices given up because a back-end kept a grant.',
   dependencyIgnored: 'Devices that stopped waiting for an IOMMU.',
   firmwareIgnored: 'Parts of the firmware description that make no sense.',
