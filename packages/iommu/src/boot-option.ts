@@ -89,8 +89,7 @@ const OPTIONS: Readonly<Record<string, Option>> = {
   'iommu.forcedac': flag((forceDac) => ({ forceDac })),
   'iommu.fq': {
     form: 'percpu or single',
-    read: (value) =>
-      value === 'percpu' || value === 'single' ? { flushQueue: value } : undefined,
+    read: (value) => (value === 'percpu' || value === 'single' ? { flushQueue: value } : undefined),
   },
   'iommu.fqSize': number(2, 1 << 20, 'a power of two', (value) =>
     isPowerOfTwo(value) ? { flushQueueSize: value } : undefined,

@@ -197,7 +197,10 @@ function check(domain: Domain, startPage: number, physPage: number, pageCount: n
     !divides(smallest, physPage) ||
     !divides(smallest, pageCount)
   )
-    throw new IommuError('EINVAL', 'A mapping is a whole number of the smallest blocks, 1 or more.');
+    throw new IommuError(
+      'EINVAL',
+      'A mapping is a whole number of the smallest blocks, 1 or more.',
+    );
   if (startPage + pageCount - 1 > PAGE_MAX || physPage + pageCount - 1 > PAGE_MAX)
     throw new IommuError('EINVAL', 'A mapping ends at the last address.');
 }

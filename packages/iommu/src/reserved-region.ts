@@ -1,6 +1,6 @@
 /** The addresses of devices that are not for free use, and how a group lists them. */
 
-import { type DeviceRegion, RegionKind } from '@viommu/common';
+import type { DeviceRegion, RegionKind } from '@viommu/common';
 import type { Device } from './device.ts';
 import type { Firmware } from './probe.ts';
 
