@@ -38,6 +38,8 @@ const { virtStart, virtEnd, physStart, domain: domainAt, flags: flagsAt } = MapR
 /** Streaming: requests added at a time, and chains used before the device publishes. */
 const STREAM_ADD = 16;
 const STREAM_BURST = 8;
+/** In a batch the driver publishes so many requests at a time, and tells the device when it has added all of them. */
+const SHOWN_TOGETHER = 16;
 /** How long a sleeper waits before it looks whether it may end. */
 const SLEEP_MS = 5;
 
@@ -91,14 +93,16 @@ function ring({ pollsMax, batchUsed = false, ...rest }: Options): Variant {
         const last = turn % clockPeriod === 0 && limit.reached(done);
         if (last && inFlight === 0) return done;
         const count = last ? 0 : batch === 0 ? Math.min(STREAM_ADD, SLOTS - inFlight) : batch;
+        let wanted = false;
         for (let index = 0; index < count; index += 1) {
+          if (index !== 0 && index % SHOWN_TOGETHER === 0 && queue.publish()) wanted = true;
           page = (page + 1) & 0xf_ffff;
           fill(view, REQUESTS + slot * STRIDE, page);
           queue.add(lists[slot]!, slot); // One list for each slot.
           slot = (slot + 1) % SLOTS;
         }
         inFlight += count;
-        if (queue.publish()) doorbell.ring();
+        if (queue.publish() || wanted) doorbell.ring();
         while (inFlight > 0) {
           const token = queue.take();
           if (token >= 0) {
