@@ -50,8 +50,10 @@ export class GroupGuest {
       error: undefined,
       done: false,
     };
+    let started = false;
     this.concurrency.hook = (point) => {
-      if (point !== name || outcome.done) return;
+      if (point !== name || started) return;
+      started = true;
       this.concurrency.run(() => {
         try {
           work();
