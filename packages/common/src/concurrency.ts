@@ -50,8 +50,11 @@ export class Concurrency {
   hook: ((point: string) => void) | undefined = undefined;
   /** How often a context had to wait for a lock. */
   parked = 0;
-  /** Locks of the context that runs now, in the order taken. Contexts nest, and so do these lists. */
-  #held: Lock[] = [];
+  /**
+   * The lock that the context which runs now took last; each knows the one taken before it. Ranks ascend, so that the
+   * last says all about the order. Contexts nest, and so do these lists.
+   */
+  #last: Lock | undefined = undefined;
 
   /** True for what unwinds a context that has to wait: it passes through every `catch`, and is never logged. */
   static unwinds(error: unknown): boolean {
@@ -74,55 +77,58 @@ export class Concurrency {
    * Errors of an operation that was parked come out of the release that let it go on.
    */
   run(operation: () => void): void {
-    const outer = this.#held;
-    this.#held = [];
+    const outer = this.#last;
+    this.#last = undefined;
     try {
       operation();
     } catch (error) {
       if (!(error instanceof Parked)) throw error;
-      assert(this.#held.length === 0, `a parked context still holds ${this.#held[0]?.name}`);
+      assert(this.#last === undefined, 'a parked context still holds a lock');
       this.parked += 1;
       error.lock.waiters.push(operation);
     } finally {
-      this.#held = outer;
+      this.#last = outer;
     }
+  }
+
+  /** For {@link Lock}: checks the order and enters the lock. */
+  take(lock: Lock): void {
+    const last = this.#last;
+    if (last !== undefined && last.rank >= lock.rank) this.#checkOrder(last, lock);
+    if (lock.held) throw new Parked(lock);
+    lock.held = true;
+    lock.before = last;
+    this.#last = lock;
   }
 
   /** True if the context that runs now holds a lock of this rank or one further in. */
   holds(rank: LockRank): boolean {
-    return this.#held.some((lock) => lock.rank >= rank);
+    return this.#last !== undefined && this.#last.rank >= rank;
   }
 
-  /** For {@link Lock}. */
-  taken(lock: Lock): void {
-    this.#held.push(lock);
+  /** For {@link Lock}: removes the lock, and lets contexts go on that wait for it. */
+  give(lock: Lock): void {
+    lock.held = false;
+    if (this.#last === lock) this.#last = lock.before;
+    else {
+      let after = this.#last;
+      while (after !== undefined && after.before !== lock) after = after.before;
+      assert(after !== undefined, `${lock.name} is released by a context that does not hold it`);
+      after.before = lock.before;
+    }
+    lock.before = undefined;
+    while (lock.waiters.length > 0 && !lock.held) this.run(lock.waiters.shift()!); // Not empty.
   }
 
-  /** For {@link Lock}: checks the order. */
-  check(lock: Lock, rank: LockRank): void {
-    for (const held of this.#held) {
+  #checkOrder(last: Lock, lock: Lock): void {
+    for (let held: Lock | undefined = last; held !== undefined; held = held.before)
       if (held === lock)
         throw new IommuError('EDEADLK', `${lock.name} is held by its own context.`);
-      // Two domains are locked together in the order of their numbers, which is the caller's business.
-      assert(
-        held.rank < rank || (held.rank === rank && rank === LockRank.domain),
-        `${lock.name} is not taken under ${held.name}`,
-      );
-    }
-    if (lock.held) throw new Parked(lock);
-  }
-
-  /** For {@link Lock}. */
-  released(lock: Lock): void {
-    const held = this.#held;
-    // Nearly always the lock taken last, and `splice` would make an array.
-    if (held.at(-1) === lock) held.pop();
-    else {
-      const at = held.indexOf(lock);
-      assert(at >= 0, `${lock.name} is released by a context that does not hold it`);
-      held.splice(at, 1);
-    }
-    while (lock.waiters.length > 0 && !lock.held) this.run(lock.waiters.shift()!); // Not empty.
+    // Two domains are locked together in the order of their numbers, which is the caller's business.
+    assert(
+      last.rank === lock.rank && lock.rank === LockRank.domain,
+      `${lock.name} is not taken under ${last.name}`,
+    );
   }
 
   #visit(point: string): void {
@@ -143,6 +149,8 @@ export class Lock {
   readonly rank: LockRank;
   /** True while some context holds it. */
   held = false;
+  /** The lock that its holder took before it. */
+  before: Lock | undefined = undefined;
   /** Contexts that wait for it, in the order of arrival. */
   readonly waiters: (() => void)[] = [];
   readonly #concurrency: Concurrency;
@@ -156,9 +164,7 @@ export class Lock {
 
   /** Takes the lock. @throws {IommuError} `EDEADLK` if the caller has it already. */
   acquire(): void {
-    this.#concurrency.check(this, this.rank);
-    this.held = true;
-    this.#concurrency.taken(this);
+    this.#concurrency.take(this);
   }
 
   /** Does some work with the lock held. @throws {IommuError} `EDEADLK` as {@link acquire} does. */
@@ -173,7 +179,6 @@ export class Lock {
 
   /** Gives the lock back; contexts that wait for it run before this returns. */
   release(): void {
-    this.held = false;
-    this.#concurrency.released(this);
+    this.#concurrency.give(this);
   }
 }
