@@ -112,9 +112,9 @@ export class GroupRegistry implements GroupHost {
   /**
    * Makes a device a member. The caller has a reference to the group.
    *
-   * `prepare` runs with the group's mutex held when the device is in the list and before anybody hears of it: the place
-   * to put the device into the group's domain, with the functions for those who hold the mutex. If it throws, or
-   * anything else does, the device is no member and nobody has heard of it; `prepare`'s own work is the caller's to undo.
+   * `prepare` runs with the group's mutex held, when the device is in the list and before anybody hears of it: the
+   * place to put it into the group's domain. If anything throws, the device is no member and nobody has heard of it;
+   * what `prepare` did is the caller's to undo.
    *
    * @throws {IommuError} `EEXIST` if the device has a group, or a link `iommu_group`; `EDEADLK` from a listener of a
    * group, or from the function of {@link forEachDevice}.
@@ -141,9 +141,10 @@ export class GroupRegistry implements GroupHost {
     const group = this.get(device);
     if (group === undefined) return;
     try {
+      this.concurrency.at('group:beforeLock');
       group.membershipLock.hold(() => {
         // Somebody else may have been faster.
-        if (group.mutex.hold(() => device.group !== group)) return;
+        if (device.group !== group) return;
         this.concurrency.at('group:beforeRemove');
         group.listeners.announce(GroupEvent.DEL_DEVICE, device);
         group.mutex.hold(() => this.#leave(group, device));

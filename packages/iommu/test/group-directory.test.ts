@@ -113,6 +113,8 @@ describe('the directory view', () => {
     iommu.remove(first);
     iommu.remove(first);
     expect(directory.list(links)).toEqual(['dev0.0']);
+    iommu.add(first);
+    expect(directory.list(links)).toEqual(['dev0.0', 'dev0']);
     iommu.end();
     expect(directory.list('/sys/class/iommu')).toEqual([]);
     new InstanceDirectory(directory, 'viommu0').add(second);

@@ -24,7 +24,7 @@ const steps = fc.array(
     fc.nat(20),
     fc.nat(NAMES.length - 1),
   ),
-  { maxLength: 60 },
+  { maxLength: 60, size: 'max' },
 );
 
 function expectedLink(members: Expected['members'], name: string): string {

@@ -164,6 +164,24 @@ describe('the order of events', () => {
     expect([concurrency.parked, heard, group.references]).toEqual([1, ['DEL a'], 1]);
   });
 
+  it('S2.11 a removal whose device is gone before it has the lock does nothing', () => {
+    const guest = new GroupGuest();
+    const { groups } = guest;
+    const heard: string[] = [];
+    const device = createDevice('a');
+    const [group, other] = [groups.allocate(), groups.allocate()];
+    groups.addDevice(group, device);
+    groups.registerListener(group, recorder(heard));
+    groups.registerListener(other, recorder(heard, 'other '));
+    guest.atRacePoint('group:beforeLock', () => {
+      groups.removeDevice(device);
+      groups.addDevice(other, device);
+    });
+    groups.removeDevice(device);
+    expect(heard).toEqual(['DEL a', 'other ADD a']);
+    expect([device.group, group.references, other.references]).toEqual([other, 1, 2]);
+  });
+
   it('S2.11 a device that is added while it is removed is refused before, and taken after', () => {
     const guest = new GroupGuest();
     const { groups } = guest;
@@ -237,11 +255,12 @@ describe('the order of events', () => {
       () => groups.removeDevice(device),
       // What was interrupted before does not make later events go unheard.
       () => groups.addDevice(group, device),
+      () => groups.removeDevice(device),
     ]) {
       lock.hold(() => concurrency.run(change));
     }
-    const events = ['ADD', 'BIND', 'DEL', 'ADD'];
+    const events = ['ADD', 'BIND', 'DEL', 'ADD', 'DEL'];
     expect(heard).toEqual(events.flatMap((event) => [`1 ${event} a`, `2 ${event} a`]));
-    expect([concurrency.parked, group.references]).toEqual([4, 2]);
+    expect([concurrency.parked, group.references]).toEqual([5, 1]);
   });
 });

@@ -193,6 +193,7 @@ describe('adding a device', () => {
     groups.addDevice(group, device);
     expect(codeOf(() => groups.addDevice(group, device))).toBe('EEXIST');
     expect(codeOf(() => groups.addDevice(other, device))).toBe('EEXIST');
+    expect(() => groups.addDevice(other, device)).toThrow('in group 0');
     expect([group.devices.size, group.references, other.references]).toEqual([1, 2, 1]);
     expect(directory.readlink(`${device.path}/iommu_group`)).toBe(group.path);
     expect(directory.list(`${other.path}/devices`)).toEqual([]);

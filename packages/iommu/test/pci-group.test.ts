@@ -97,6 +97,15 @@ describe('the group of a device', () => {
       device('0:3.2', { segment: 1 }),
     ];
     expect(groupsOf(devices)).toEqual([0, 1, 0, 2, 3, 4]);
+    for (const order of ordersOf(devices.slice(0, 3))) {
+      const ids = groupsOf(order);
+      const isolated = ids[order.indexOf(devices[1]!)]; // Made above.
+      expect(ids.filter((id) => id === isolated)).toHaveLength(1);
+    }
+    // Functions of one slot that are not of one device, as virtual functions are.
+    expect(
+      groupsOf(['0:3.0', '0:3.1'].map((place) => device(place, { multifunction: false }))),
+    ).toEqual([0, 1]);
     // One function says nothing about others that the slot does not have.
     expect(
       groupsOf([pci('0:3.0', { isolated: false }), pci('0:4.0', { isolated: false })]),
