@@ -5,6 +5,7 @@ export { type IommuObserver } from './core/observer.ts';
 export { type BypassControl, type DomainRange, type IommuOptions } from './core/options.ts';
 export { type ReservedRegion, type ReservedType } from './core/reserved-region.ts';
 export { type FaultSink } from './core/state.ts';
+export { type TranslationKeeper } from './core/translation-keeper.ts';
 export { PieceKind, TranslateOutcome, Translation } from './core/translation.ts';
 export { type FeatureOffer } from './feature-offer.ts';
 export { IommuDevice, type IommuDeviceOptions } from './iommu-device.ts';

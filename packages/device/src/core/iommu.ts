@@ -43,6 +43,7 @@ import {
 import { readState, writeState } from './saved-state.ts';
 import { type FaultSink, IommuState } from './state.ts';
 import { translate } from './translate.ts';
+import type { TranslationKeeper } from './translation-keeper.ts';
 import { TranslateOutcome, Translation } from './translation.ts';
 import { unmap } from './unmap.ts';
 
@@ -132,7 +133,9 @@ export class Iommu {
       lastOffset,
       removed,
     );
-    if (observer !== undefined) {
+    // As for MAP.
+    const heard = status === Status.OK ? removed !== undefined : observer?.refused !== undefined;
+    if (observer !== undefined && heard) {
       const virt = rangeOf(startPage, startOffset, lastPage, lastOffset);
       reportUnmap(observer, status, domain, virt, removed ?? []);
     }
@@ -249,8 +252,14 @@ export class Iommu {
     // 7.4, 7.5
     if (!state.bypassConfig || state.bypassControl !== 'config' || value > 1) return false;
     state.bypass = value === 1; // 7.9: at once.
+    state.revokeAll();
     state.observer?.bypassChanged?.(state.bypass);
     return true;
+  }
+
+  /** Tells `keeper` from now on what it must forget. */
+  keep(keeper: TranslationKeeper): void {
+    this.#state.keepers.push(keeper);
   }
 
   /** Adds an endpoint. @throws {IommuError} `EINVAL`, `EOVERFLOW` or `ENOSPC`, as the constructor. */
@@ -281,6 +290,7 @@ export class Iommu {
   systemReset(): void {
     this.#state.reset();
     this.#state.bypass = this.#state.initialBypass;
+    this.#state.revokeAll();
     this.#state.observer?.reset?.('system');
   }
 
@@ -298,6 +308,8 @@ export class Iommu {
   restore(features: bigint, from: ImageReader): void {
     const before = this.#state;
     this.#state = readState(before, features, from);
+    this.#state.keepers = before.keepers;
+    this.#state.revokeAll();
     if (before.observer !== undefined) reportRestored(before.observer, this.#state, before);
   }
 

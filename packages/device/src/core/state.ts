@@ -15,6 +15,7 @@ import { MappingPool } from './mapping-pool.ts';
 import type { IommuObserver } from './observer.ts';
 import { type BypassControl, type DomainRange, type IommuOptions, readOptions } from './options.ts';
 import { PageRange } from './reserved-region.ts';
+import type { TranslationKeeper } from './translation-keeper.ts';
 
 /** Takes the report of a refused access to the driver. */
 export interface FaultSink {
@@ -30,6 +31,8 @@ export class IommuState {
   readonly limits: Limits;
   readonly observer: IommuObserver | undefined;
   readonly faults: FaultSink | undefined;
+  /** Who keeps translations; the same for all states of one IOMMU. */
+  keepers: TranslationKeeper[] = [];
 
   readonly pageSizeMask: bigint;
   readonly inputRange: Range;
@@ -128,11 +131,13 @@ export class IommuState {
       this.domains.set(id, domain);
     }
     domain.add(endpoint);
+    this.revokeAll();
   }
 
   /** Takes an endpoint out of its domain, which ends with its last endpoint (3.4). */
   leave(endpoint: Endpoint, domain: Domain): void {
     domain.remove(endpoint);
+    this.revokeAll();
     if (domain.endpoints.size > 0) return;
     domain.mappings.clear();
     this.domains.delete(domain.id);
@@ -144,5 +149,19 @@ export class IommuState {
     this.domains.clear();
     this.pool.clear();
     this.negotiate(0n);
+    this.revokeAll();
+  }
+
+  /** Translations of these pages, in whatever domain, are not to be used any more. */
+  revoke(startPage: number, lastPage: number): void {
+    const { keepers } = this;
+    // By index: this runs with every UNMAP.
+    for (let index = 0; index < keepers.length; index += 1)
+      keepers[index]!.invalidate(startPage, lastPage); // Below the length.
+  }
+
+  /** No translation is to be used any more. */
+  revokeAll(): void {
+    for (const keeper of this.keepers) keeper.invalidateAll();
   }
 }

@@ -27,9 +27,9 @@ export function unmap(
   if (removed !== undefined)
     collect(state.pool, mappings, startPage, startOffset, lastPage, lastOffset, removed);
   // 5.6: all or nothing.
-  return mappings.removeInside(startPage, startOffset, lastPage, lastOffset)
-    ? Status.OK // iommu.dev.unmap.partial-coverage-ok
-    : Status.RANGE; // iommu.dev.unmap.split-status, iommu.dev.unmap.split-removes-nothing
+  if (!mappings.removeInside(startPage, startOffset, lastPage, lastOffset)) return Status.RANGE; // iommu.dev.unmap.split-status, iommu.dev.unmap.split-removes-nothing
+  state.revoke(startPage, lastPage);
+  return Status.OK; // iommu.dev.unmap.partial-coverage-ok
 }
 
 function collect(
