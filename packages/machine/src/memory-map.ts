@@ -76,7 +76,7 @@ export class MemoryMap {
     this.devices = devices;
     this.ramBytes = ramBytes;
     this.#statesAt = WINDOWS_AT + wholePages(devices * MMIO_WINDOW_SIZE);
-    this.#ramAt = this.#statesAt + wholePages(ramBytes / PAGE_SIZE);
+    this.#ramAt = this.#statesAt + wholePages(statesBytes(ramBytes));
     this.bytes = this.#ramAt + ramBytes;
   }
 
@@ -102,7 +102,7 @@ export class MemoryMap {
 
   /** Which pages of RAM the host may touch, if the guest is a protected one. */
   pageStates(buffer: SharedArrayBuffer): PageStates {
-    const states = new Uint8Array(buffer, this.#statesAt, this.ramBytes / PAGE_SIZE);
+    const states = new Uint8Array(buffer, this.#statesAt, statesBytes(this.ramBytes));
     return new PageStates({ states, firstPage: pageOf(RAM_BASE) });
   }
 
@@ -141,7 +141,7 @@ export class MemoryMap {
       {
         name: 'page states',
         offset: this.#statesAt,
-        bytes: this.ramBytes / PAGE_SIZE,
+        bytes: statesBytes(this.ramBytes),
         address: undefined,
       },
       { name: 'RAM', offset: this.#ramAt, bytes: this.ramBytes, address: RAM_BASE },
@@ -158,4 +158,9 @@ export class MemoryMap {
 /** Bytes rounded up to whole pages. */
 function wholePages(bytes: number): number {
   return Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
+}
+
+/** Bytes of the page states: one for each page, and one for whether they count. */
+function statesBytes(ramBytes: number): number {
+  return ramBytes / PAGE_SIZE + 1;
 }

