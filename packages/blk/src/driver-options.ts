@@ -1,7 +1,7 @@
 /** What the driver of a disk gets. */
 
 import type { Clock, Context, ErrorCode } from '@viommu/common';
-import type { Device, DmaOps } from '@viommu/iommu';
+import type { Device, VirtioDma } from '@viommu/iommu';
 import type { GuestMemory } from '@viommu/ring';
 import type { DriverTransport } from '@viommu/transport';
 
@@ -12,19 +12,16 @@ export interface BlkDriverOptions {
   /** The device that the DMA is done for: the one the firmware describes, the transport's. */
   readonly device: Device;
   /**
-   * Decides, from the negotiated features, how the device is reached. Asked once for each initialisation, between
-   * FEATURES_OK and the set-up of the queues; the driver keeps the answer.
-   *
-   * @throws {IommuError} if the device cannot be used; the driver marks it as failed.
+   * Decides how the device is reached; usually the guest's `VirtioDma`. Asked once for each initialisation, between
+   * FEATURES_OK and the set-up of the queues; the driver keeps the answer, and seals it when the device is live.
    */
-  readonly dma: (features: bigint) => DmaOps;
+  readonly dma: Pick<VirtioDma, 'choose' | 'requiredFeatures'>;
   /** Who sets the device up. */
   readonly context: Context;
+  /** Tells how long a wait took. */
   readonly clock: Clock;
   /** Accepts no other features than these; to refuse one, it takes `BLK_DRIVER_FEATURES` without it. */
   readonly features?: bigint;
-  /** Features that the device must have, such as ACCESS_PLATFORM in a guest that protects its memory. */
-  readonly required?: bigint;
   /** The most queues to use. Default 1. */
   readonly queues?: number;
   /** The most requests in flight in each queue. Default 64. */
@@ -41,14 +38,3 @@ export interface BlkDriverOptions {
 
 /** The token of a request that was taken, 0 and up, or why it was not. */
 export type Submitted = number | ErrorCode;
-
-/** Counts of one driver since it was made. */
-export interface BlkDriverStatistics {
-  /** Requests that ended, and those of them that failed. */
-  readonly requests: number;
-  readonly failures: number;
-  /** Doorbells rung. */
-  readonly notifications: number;
-  /** Waits that went to sleep. */
-  readonly sleeps: number;
-}

@@ -1,0 +1,75 @@
+/** How the driver of a disk waits for one of several queues. */
+
+import type { Clock } from '@viommu/common';
+import { type Bell, type Waitable, Waiter } from '@viommu/ring';
+import type { DiskQueue } from './disk-queue.ts';
+
+/** All queues of a disk as one thing to wait for. */
+class AnyQueue implements Waitable {
+  queues: readonly DiskQueue[] = [];
+
+  ready(): boolean {
+    const { queues } = this;
+    for (let index = 0; index < queues.length; index += 1)
+      if (queues[index]!.ring.ready()) return true; // Below the length.
+    return false;
+  }
+
+  armNotification(): boolean {
+    let asleep = true;
+    for (const { ring } of this.queues) asleep = ring.armNotification() && asleep;
+    return asleep;
+  }
+
+  suppressNotification(): void {
+    for (const { ring } of this.queues) ring.suppressNotification();
+  }
+}
+
+/** Polls, then sleeps on the bell of the disk's interrupts; or lets a device in the same thread work. */
+export class DiskWaiter {
+  readonly #waiter: Waiter;
+  readonly #clock: Clock;
+  readonly #idle: (() => void) | undefined;
+  readonly #any: AnyQueue = new AnyQueue();
+
+  constructor(bell: Bell, clock: Clock, pollsMax: number | undefined, idle?: () => void) {
+    this.#waiter = new Waiter(pollsMax === undefined ? { bell } : { bell, pollsMax });
+    this.#clock = clock;
+    this.#idle = idle;
+  }
+
+  /** Waits that went to sleep. */
+  get sleeps(): number {
+    return this.#waiter.sleeps;
+  }
+
+  /** True if one of `queues` has something; a load for each. */
+  ready(queues: readonly DiskQueue[]): boolean {
+    this.#any.queues = queues;
+    return this.#any.ready();
+  }
+
+  /**
+   * Waits until one of `queues` has something, for at most `timeoutMs`. `acknowledge` is called after each sleep; if it
+   * returns false there is nothing to wait for. False if nothing is there.
+   */
+  wait(queues: readonly DiskQueue[], timeoutMs: number, acknowledge: () => boolean): boolean {
+    const any = this.#any;
+    any.queues = queues;
+    const since = this.#clock.now();
+    let leftMs = timeoutMs;
+    do {
+      if (this.#look(any, leftMs)) return true;
+      if (!acknowledge()) return false;
+      leftMs = timeoutMs - (this.#clock.now() - since);
+    } while (leftMs > 0);
+    return any.ready();
+  }
+
+  #look(any: AnyQueue, leftMs: number): boolean {
+    if (this.#idle === undefined) return this.#waiter.wait(any, leftMs);
+    this.#idle();
+    return any.ready();
+  }
+}
