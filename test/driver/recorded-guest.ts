@@ -146,6 +146,7 @@ export class RecordedGuest {
       port: {
         read: (offset, width) => this.#read(offset, width),
         write: (offset, width, value) => this.#write(offset, width, value),
+        post: (offset, width, value) => this.#write(offset, width, value),
       },
       doorbells: {
         ring: (queue, data) => {

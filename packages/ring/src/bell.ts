@@ -35,6 +35,12 @@ export class Bell {
     return Atomics.load(this.#words, this.#index);
   }
 
+  /** Keeps the other side from falling asleep, and lets it sleep if it does. */
+  bump(): void {
+    // Pairs as in `ring`.
+    Atomics.add(this.#words, this.#index, 1);
+  }
+
   /** Wakes the other side, or keeps it from falling asleep. */
   ring(): void {
     // Pairs with the load in `value` and the comparison inside `wait`.

@@ -211,6 +211,16 @@ describe('a bell', () => {
     expect([words[0], words[1], words[3]]).toEqual([0, 0, 0]);
   });
 
+  it('has a new value after a bump, which wakes nobody', async () => {
+    const words = new Int32Array(new SharedArrayBuffer(8));
+    const bell = new Bell(words, 1);
+    const sleep = bell.waitAsync(0, 20);
+    bell.bump();
+    expect([bell.value(), words[0]]).toEqual([1, 0]);
+    expect(await sleep).toBe(false);
+    expect(bell.wait(0, 1000)).toBe(true);
+  });
+
   it('is slept on only while it has the value that was seen', () => {
     const bell = new Bell(new Int32Array(new SharedArrayBuffer(4)), 0);
     const seen = bell.value();

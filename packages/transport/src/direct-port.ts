@@ -20,4 +20,8 @@ export class DirectPort implements RegisterPort {
   write(offset: number, width: number, value: number): void {
     this.#device.write(offset, width, value);
   }
+
+  post(offset: number, width: number, value: number): void {
+    this.write(offset, width, value);
+  }
 }

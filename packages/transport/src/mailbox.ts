@@ -39,6 +39,9 @@ export class MailboxPort implements RegisterPort, Waitable {
   readonly #waiter: Waiter;
   readonly #timeoutMs: number;
   #posted: number;
+  /** What was written last. */
+  #register = -1;
+  #value = 0;
 
   constructor({ control, block, window, timeoutMs = 5000 }: MailboxPortOptions) {
     this.#window = window;
@@ -55,17 +58,18 @@ export class MailboxPort implements RegisterPort, Waitable {
   }
 
   write(offset: number, width: number, value: number): void {
-    if (offset < 0 || offset > 0xffff)
-      throw new IommuError('EINVAL', `A register window has no offset ${offset}.`);
-    // A write that ran out of time is still the device's.
-    this.#finish();
-    this.#words[REGISTER] = offset | (width << 16);
-    this.#words[VALUE] = value;
-    this.#posted = (this.#posted + 1) | 0;
-    // Pairs with the load in `HostMailbox.serve`: register and value are visible after that.
-    Atomics.store(this.#words, POSTED, this.#posted);
+    this.#begin(offset, width, value);
     this.#hostBell.ring();
     this.#finish();
+  }
+
+  post(offset: number, width: number, value: number): void {
+    // What the device has not acted on yet has the same effect, only later.
+    const register = offset | (width << 16);
+    if (!this.ready() && this.#register === register && this.#value === value) return;
+    this.#begin(offset, width, value);
+    // A host that is awake finds it; one that sleeps has it when it wakes.
+    this.#hostBell.bump();
   }
 
   /** True if the device has acted on the last write. */
@@ -80,6 +84,23 @@ export class MailboxPort implements RegisterPort, Waitable {
   }
 
   suppressNotification(): void {}
+
+  #begin(offset: number, width: number, value: number): void {
+    if (offset < 0 || offset > 0xffff)
+      throw new IommuError('EINVAL', `A register window has no offset ${offset}.`);
+    // A write that was posted, or that ran out of time, is still the device's.
+    if (!this.ready()) {
+      this.#hostBell.ring();
+      this.#finish();
+    }
+    this.#register = offset | (width << 16);
+    this.#value = value;
+    this.#words[REGISTER] = this.#register;
+    this.#words[VALUE] = value;
+    this.#posted = (this.#posted + 1) | 0;
+    // Pairs with the load in `HostMailbox.serve`: register and value are visible after that.
+    Atomics.store(this.#words, POSTED, this.#posted);
+  }
 
   #finish(): void {
     if (this.ready() || this.#waiter.poll(this)) return;

@@ -26,4 +26,12 @@ export interface RegisterPort {
    * @throws {IommuError} `ETIMEDOUT` if the device does not answer.
    */
   write(offset: number, width: number, value: number): void;
+  /**
+   * Writes a register and does not wait: the device acts when it is awake, and before it acts on any later write. Equal
+   * posts may become one while the first is under way. For writes that can be repeated, and of which nobody needs to
+   * know when they take effect.
+   *
+   * @throws {IommuError} `ETIMEDOUT` if the device does not answer an earlier write.
+   */
+  post(offset: number, width: number, value: number): void;
 }

@@ -595,6 +595,8 @@ describe('notifications', () => {
       expect(transport.acknowledgeInterrupts()).toBe(events);
       expect(registers.lines(from)).toEqual(['r 060', `w 064=${events}`]);
       expect(registers.interruptStatus).toBe(0);
+      // A change of the configuration is looked at next, so the device has to have acted.
+      expect(registers.posts).toEqual(events === 1 ? [[R.interruptAck, 1]] : []);
     }
   });
 

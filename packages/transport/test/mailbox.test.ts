@@ -173,6 +173,52 @@ describe('a mailbox', () => {
     ]);
   });
 
+  it('takes a post without an answer, and has it done before the next write', () => {
+    const { control, window } = controlPage();
+    const device = new Recorder();
+    const host = new HostMailbox(control, 0);
+    const port = new MailboxPort({ control, block: 0, window, timeoutMs: 0 });
+    port.post(0x64, 4, 1);
+    expect(device.writes).toEqual([]);
+    const rung = control.hostBell.value();
+    // The write waits for the post, and wakes a host that sleeps over it.
+    expect(errorOf(() => port.write(0x70, 4, 0))?.code).toBe('ETIMEDOUT');
+    expect(control.hostBell.value()).not.toBe(rung);
+    host.serve(device);
+    expect(host.serve(device)).toBe(false);
+    expect(device.writes).toEqual([[0x64, 4, 1]]);
+    expect(errorOf(() => port.write(0x70, 4, 0))?.code).toBe('ETIMEDOUT');
+    host.serve(device);
+    expect(device.writes).toEqual([
+      [0x64, 4, 1],
+      [0x70, 4, 0],
+    ]);
+  });
+
+  it('makes one of equal posts that are under way, and of no others', () => {
+    const { control, window } = controlPage();
+    const device = new Recorder();
+    const host = new HostMailbox(control, 0);
+    const port = new MailboxPort({ control, block: 0, window, timeoutMs: 0 });
+    for (let turn = 0; turn < 3; turn += 1) port.post(0x64, 4, 1);
+    expect(errorOf(() => port.post(0x64, 4, 2))?.code).toBe('ETIMEDOUT');
+    expect(errorOf(() => port.post(0x65, 4, 1))?.code).toBe('ETIMEDOUT');
+    expect(errorOf(() => port.post(0x64, 2, 1))?.code).toBe('ETIMEDOUT');
+    host.serve(device);
+    expect(host.serve(device)).toBe(false);
+    // That one is done: the next is another.
+    port.post(0x64, 4, 1);
+    host.serve(device);
+    port.post(0x64, 4, 2);
+    host.serve(device);
+    expect(device.writes).toEqual([
+      [0x64, 4, 1],
+      [0x64, 4, 1],
+      [0x64, 4, 2],
+    ]);
+    expect(errorOf(() => port.post(0x1_0000, 4, 0))?.code).toBe('EINVAL');
+  });
+
   it('goes on where an earlier guest stopped', () => {
     const { control, window } = controlPage();
     const device = new Recorder();
@@ -275,6 +321,20 @@ describe('the host', () => {
     expect(device.suppressed).toBe(1);
   });
 
+  it('does not fall asleep over a post', () => {
+    const { control, window } = controlPage();
+    const device = new Recorder();
+    const host = new HostPort({ control, devices: [device] });
+    const port = new MailboxPort({ control, block: 0, window });
+    host.serve();
+    expect(host.arm()).toBe(true);
+    port.post(0x64, 4, 1);
+    expect(host.arm()).toBe(false);
+    expect(host.serve()).toBe(true);
+    expect(device.writes).toEqual([[0x64, 4, 1]]);
+    expect(host.arm()).toBe(true);
+  });
+
   it('is told to stop', () => {
     const { control } = controlPage();
     const host = new HostPort({ control, devices: [] });
@@ -297,7 +357,11 @@ describe('two threads', { timeout: 30_000 }, () => {
   });
 
   /** A guest in this thread with a host in another. */
-  function guest(changeEvery: number): { rig: Pick<Rig, 'memory'>; transport: MmioTransport } {
+  function guest(changeEvery: number): {
+    rig: Pick<Rig, 'memory'>;
+    port: MailboxPort;
+    transport: MmioTransport;
+  } {
     const buffer = new SharedArrayBuffer(RAM_AT + RAM_BYTES);
     const control = new ControlPage(buffer, 0);
     const workerData: HostWorkerData = { buffer, changeEvery };
@@ -319,11 +383,11 @@ describe('two threads', { timeout: 30_000 }, () => {
       doorbells: control.doorbells(0),
       interruptBell: control.interruptBell(0),
     });
-    return { rig: { memory: sharedMemory(buffer) }, transport };
+    return { rig: { memory: sharedMemory(buffer) }, port, transport };
   }
 
   it('initialise a device, exchange requests awake and asleep, and reset', () => {
-    const { rig, transport } = guest(0);
+    const { rig, port, transport } = guest(0);
     transport.negotiate({ wanted: 1n << 29n, required: VERSION_1 });
     const layout = layoutOf(0);
     const driver = new SplitDriverQueue({
@@ -347,6 +411,9 @@ describe('two threads', { timeout: 30_000 }, () => {
       );
     }
     expect(sleeping.sleeps).toBeGreaterThan(0);
+    // Whatever was acknowledged without waiting is acknowledged before the device acts on this.
+    port.write(R.queueSel, 4, 0);
+    expect(port.read(R.interruptStatus, 4)).toBe(0);
     transport.reset();
     expect(transport.status()).toBe(0);
   });

@@ -26,6 +26,8 @@ export class ScriptedRegisters implements RegisterPort, Doorbells {
   readonly config: DataView = new DataView(new ArrayBuffer(0x1000));
   /** QueueReady by queue. */
   readonly ready = new Map<number, number>();
+  /** The writes that nobody waited for. */
+  readonly posts: (readonly [offset: number, value: number])[] = [];
   /** Looks at a read before it is answered; a number is the answer. */
   onRead: (offset: number) => number | undefined = () => undefined;
   /** Looks at a write; true if nothing else shall happen. */
@@ -55,6 +57,11 @@ export class ScriptedRegisters implements RegisterPort, Doorbells {
       const shift = BigInt(32 * this.#driverSelector);
       this.accepted = (this.accepted & ~(0xffff_ffffn << shift)) | (BigInt(value) << shift);
     }
+  }
+
+  post(offset: number, width: number, value: number): void {
+    this.posts.push([offset, value]);
+    this.write(offset, width, value);
   }
 
   ring(queue: number, data: number): void {
