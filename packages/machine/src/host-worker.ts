@@ -2,6 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '@viommu/common';
+import { FileBacking } from './disk/file-backing.ts';
 import { Host } from './host.ts';
 import { MemoryMap } from './memory-map.ts';
 import { Outbox } from './message.ts';
@@ -13,7 +14,10 @@ const bookkeeping = new MemoryMap(settings.map).bookkeeping(settings.buffer);
 const outbox = new Outbox(parentPort, bookkeeping.messages('host'));
 
 await outbox.conclude(async () => {
-  const host = await Host.create(settings, outbox, (address) => import(address));
+  const host = await Host.create(settings, outbox, {
+    load: (address) => import(address),
+    openDisk: (file, sizeBytes) => new FileBacking(file, sizeBytes),
+  });
   bookkeeping.announceHost();
   try {
     host.serve();

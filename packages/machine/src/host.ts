@@ -11,7 +11,9 @@ import {
   type RegisterDevice,
   type RegisterWindow,
 } from '@viommu/transport';
+import { GrantHypervisor } from '@viommu/iommu';
 import { CopyDevice } from './copy-device.ts';
+import { type ClosableBacking, GUEST_DOMID, makeDisk } from './disk/disk-endpoint.ts';
 import { wrapFailure } from './failure.ts';
 import { MemoryMap } from './memory-map.ts';
 import type { Outbox } from './message.ts';
@@ -64,6 +66,13 @@ export interface HostContext {
 /** Loads the module of an endpoint. */
 export type ModuleLoader = (address: string) => Promise<{ readonly default?: unknown }>;
 
+/** What the host needs of the platform it runs on. */
+export interface HostPlatform {
+  readonly load: ModuleLoader;
+  /** Opens a file as a disk, made with `sizeBytes` if it is not there. @throws {IommuError} as `FileBacking`. */
+  readonly openDisk: (file: string, sizeBytes: number | undefined) => ClosableBacking;
+}
+
 /** The longest sleep: should a wake-up ever be lost, this is what it costs. */
 const SLEEP_MS = 1000;
 
@@ -89,11 +98,18 @@ export class Host {
    * @throws {IommuError} `EINVAL` for options that no device can have, or an endpoint module without a function;
    * whatever an endpoint throws, with its name before the message.
    */
-  static async create(settings: HostSettings, outbox: Outbox, load: ModuleLoader): Promise<Host> {
+  static async create(
+    settings: HostSettings,
+    outbox: Outbox,
+    platform: HostPlatform,
+  ): Promise<Host> {
     const { buffer, endpoints } = settings;
     const map = new MemoryMap(settings.map);
     const control = map.controlPage(buffer);
-    const memory = map.ram(buffer);
+    const memory = map.guardedRam(buffer);
+    const states = map.pageStates(buffer);
+    const hypervisor = new GrantHypervisor();
+    hypervisor.addGranter(GUEST_DOMID, map.grantTable(buffer));
     const counters = map.bookkeeping(buffer).hostCounters;
 
     const observers = new ObserverList();
@@ -135,7 +151,17 @@ export class Host {
         log: (text) => outbox.post({ type: 'log', from: endpoint.name, text }),
         report: (event) => outbox.post({ type: 'report', from: endpoint.name, event }),
       };
-      const one = await makeEndpoint(endpoint, context, counters, load);
+      const one =
+        endpoint.disk === undefined
+          ? await makeEndpoint(endpoint, context, counters, platform.load)
+          : makeDisk({
+              settings: endpoint.disk,
+              host: context,
+              bell,
+              states,
+              hypervisor,
+              platform,
+            });
       made.push(one);
       served.push(registerDevice(one));
     }

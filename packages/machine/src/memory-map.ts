@@ -12,7 +12,7 @@ import {
   pageOf,
 } from '@viommu/common';
 import { PageStates } from '@viommu/iommu';
-import { SharedMemory } from '@viommu/ring';
+import { SharedMemory, type SharedMemoryOptions } from '@viommu/ring';
 import {
   CONTROL_BLOCKS_MAX,
   CONTROL_PAGE_SIZE,
@@ -20,6 +20,7 @@ import {
   RegisterWindow,
 } from '@viommu/transport';
 import { BOOKKEEPING_SIZE, Bookkeeping } from './bookkeeping.ts';
+import { GuardedMemory } from './guarded-memory.ts';
 import { GuestRam } from './guest-ram.ts';
 
 /** The guest-physical address of the first register window; one for each device, without gaps. */
@@ -118,12 +119,17 @@ export class MemoryMap {
 
   /** RAM, as the host sees it. */
   ram(buffer: SharedArrayBuffer): SharedMemory {
-    return new SharedMemory({ buffer, offset: this.#ramAt, size: this.ramBytes, base: RAM_BASE });
+    return new SharedMemory(this.#ramOptions(buffer));
+  }
+
+  /** RAM, as everything in the host reaches it: without what the guest keeps to itself. */
+  guardedRam(buffer: SharedArrayBuffer): GuardedMemory {
+    return new GuardedMemory(this.#ramOptions(buffer), this.pageStates(buffer));
   }
 
   /** RAM with an allocator over all of it, for the one guest. */
   guestRam(buffer: SharedArrayBuffer): GuestRam {
-    return new GuestRam({ buffer, offset: this.#ramAt, size: this.ramBytes, base: RAM_BASE });
+    return new GuestRam(this.#ramOptions(buffer));
   }
 
   /** All regions in the order of the buffer. */
@@ -146,6 +152,10 @@ export class MemoryMap {
       },
       { name: 'RAM', offset: this.#ramAt, bytes: this.ramBytes, address: RAM_BASE },
     ];
+  }
+
+  #ramOptions(buffer: SharedArrayBuffer): SharedMemoryOptions {
+    return { buffer, offset: this.#ramAt, size: this.ramBytes, base: RAM_BASE };
   }
 
   #windowAt(device: number): number {

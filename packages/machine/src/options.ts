@@ -1,6 +1,7 @@
 /** What a machine is made of. Everything here can be sent to a worker. */
 
 import { IommuError, endpointId, isUint32 } from '@viommu/common';
+import type { BlkFeatureOffer } from '@viommu/blk';
 import type { EndpointOptions as DeviceEndpointOptions, IommuDeviceOptions } from '@viommu/device';
 import { DEVICES_MAX, type MemoryMapOptions } from './memory-map.ts';
 
@@ -22,7 +23,30 @@ export interface ModuleEndpointOptions {
   readonly id?: number;
 }
 
-export type EndpointOptions = CopyEndpointOptions | ModuleEndpointOptions;
+/** A disk: a virtio-blk device with registers and queues of its own. */
+export interface DiskEndpointOptions {
+  readonly kind: 'disk';
+  /** The number towards the IOMMU of its accesses; declared as that of a copy engine is. Without it, it has none. */
+  readonly id?: number;
+  /** It runs in a domain of its own with this number, and reaches only pages that are granted to it. */
+  readonly backend?: number;
+  /** Drivers have to accept ACCESS_PLATFORM. */
+  readonly insists?: boolean;
+  /** A file to keep the content in; in the host's memory if absent. */
+  readonly file?: string;
+  /** Bytes, a multiple of 512; those of the file if absent, or 16 MiB. */
+  readonly sizeBytes?: number;
+  readonly name?: string;
+  readonly readOnly?: boolean;
+  /** Queues, 1 to 8. */
+  readonly queues?: number;
+  /** The most bytes it moves before the IOMMU gets its turn: as in `BlkDeviceOptions`. */
+  readonly chunkBytes?: number;
+  /** Which ring features and commands it offers. */
+  readonly features?: BlkFeatureOffer;
+}
+
+export type EndpointOptions = CopyEndpointOptions | ModuleEndpointOptions | DiskEndpointOptions;
 
 export interface MachineOptions {
   /** RAM, in bytes: a multiple of 4096 up to 1 GiB; 64 MiB if not given. */
@@ -51,6 +75,8 @@ export interface EndpointSettings {
   /** The address of the module. */
   readonly module: string | undefined;
   readonly data: unknown;
+  /** What a disk is like. */
+  readonly disk: DiskEndpointOptions | undefined;
 }
 
 /** The options of a machine, checked and complete, as both workers get them. */
@@ -95,7 +121,8 @@ export function settingsOf({ memoryBytes, endpoints = {} }: MachineOptions): Mac
     if (id !== undefined) ids.add(endpointId(id));
     const module = options.kind === 'module' ? String(options.module) : undefined;
     const data = options.kind === 'module' ? options.data : undefined;
-    return { name, device: index + 1, kind: options.kind, id, module, data };
+    const disk = options.kind === 'disk' ? options : undefined;
+    return { name, device: index + 1, kind: options.kind, id, module, data, disk };
   });
   return {
     map: { devices: entries.length + 1, ramBytes: memoryBytes ?? MEMORY_BYTES },

@@ -1,5 +1,6 @@
 /** The host without a thread of its own: started by the tests, on a buffer of theirs. */
 
+import { IommuError } from '@viommu/common';
 import { describe, expect, it } from 'vitest';
 import { Host, type HostContext, type ModuleLoader } from '../src/host.ts';
 import { MemoryMap } from '../src/memory-map.ts';
@@ -36,7 +37,10 @@ async function build(
   const messages: WorkerMessage[] = [];
   const poster = { postMessage: (message: WorkerMessage) => void messages.push(message) };
   const outbox = new Outbox(poster, map.bookkeeping(buffer).messages('host'));
-  const host = await Host.create(settings, outbox, load);
+  const openDisk = (): never => {
+    throw new IommuError('ENOENT', 'There are no files here.');
+  };
+  const host = await Host.create(settings, outbox, { load, openDisk });
   return { host, map, buffer, messages };
 }
 

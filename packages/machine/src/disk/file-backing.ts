@@ -1,0 +1,95 @@
+/** A disk in a file, for Node. */
+
+import {
+  closeSync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readvSync,
+  writevSync,
+} from 'node:fs';
+import type { DiskBacking } from '@viommu/blk';
+import { IommuError } from '@viommu/common';
+
+/** Sectors are what a disk is made of. */
+const SECTOR_BYTES = 512;
+const ZERO_BYTES = 1 << 16;
+
+/** A file of fixed size. */
+export class FileBacking implements DiskBacking {
+  readonly sizeBytes: number;
+  readonly #file: number;
+  readonly #zeros: Uint8Array = new Uint8Array(ZERO_BYTES);
+
+  /**
+   * Opens a file, made and grown to `sizeBytes` if need be; without a size it has to be there.
+   *
+   * @throws {IommuError} `ENOENT` if there is none, `EINVAL` if it is no disk, `EIO` if it cannot be used.
+   */
+  constructor(path: string, sizeBytes?: number) {
+    try {
+      this.#file = openSync(path, sizeBytes === undefined ? 'r+' : 'a+');
+      if (sizeBytes !== undefined) {
+        // Opened for appending it would only ever be written at its end.
+        closeSync(this.#file);
+        this.#file = openSync(path, 'r+');
+        if (fstatSync(this.#file).size < sizeBytes) ftruncateSync(this.#file, sizeBytes);
+      }
+      this.sizeBytes = sizeBytes ?? fstatSync(this.#file).size;
+    } catch (error) {
+      const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'; // Of the file system.
+      const text = `The disk ${path} cannot be opened.`;
+      throw new IommuError(missing ? 'ENOENT' : 'EIO', text, { cause: error });
+    }
+    if (this.sizeBytes === 0 || this.sizeBytes % SECTOR_BYTES !== 0) {
+      closeSync(this.#file);
+      throw new IommuError('EINVAL', `The disk ${path} does not consist of sectors of 512 bytes.`);
+    }
+  }
+
+  read(offset: number, pieces: readonly Uint8Array[], sizeBytes: number): boolean {
+    return this.#try(() => readvSync(this.#file, pieces, offset) === sizeBytes);
+  }
+
+  write(offset: number, pieces: readonly Uint8Array[], sizeBytes: number): boolean {
+    return this.#try(() => writevSync(this.#file, pieces, offset) === sizeBytes);
+  }
+
+  flush(): boolean {
+    return this.#try(() => {
+      fdatasyncSync(this.#file);
+      return true;
+    });
+  }
+
+  /** The bytes stay: nobody reads them. */
+  discard(): boolean {
+    return true;
+  }
+
+  writeZeroes(offset: number, sizeBytes: number): boolean {
+    return this.#try(() => {
+      for (let done = 0; done < sizeBytes;) {
+        const bytes = Math.min(ZERO_BYTES, sizeBytes - done);
+        if (writevSync(this.#file, [this.#zeros.subarray(0, bytes)], offset + done) !== bytes)
+          return false;
+        done += bytes;
+      }
+      return true;
+    });
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+
+  /** A file that fails is the disk's failure, not the machine's. */
+  #try(access: () => boolean): boolean {
+    try {
+      return access();
+    } catch {
+      return false;
+    }
+  }
+}
