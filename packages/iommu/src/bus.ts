@@ -4,9 +4,9 @@ import { IommuError } from '@viommu/common';
 import type { IommuCore } from './core.ts';
 import { isStrictOnly } from './default-domain.ts';
 import type { Device, DeviceDriver } from './device.ts';
-import { unuseDefaultDomain, useDefaultDomain } from './group-attach.ts';
+import { useDefaultDomain } from './group-attach.ts';
 import { type DriverEvent, GroupEvent } from './group-listener.ts';
-import { describe, isDescribed, probeOne, releaseDevice } from './probe.ts';
+import { describe, endDefaultUse, isDescribed, probeOne, releaseDevice } from './probe.ts';
 
 /** One bus. */
 export class Bus {
@@ -101,6 +101,8 @@ export class Bus {
     const core = this.#core;
     try {
       if (!isDescribed(device)) describe(core, device, 'binding');
+      if (core.registrationOf(device.iommu?.fwspec?.node)?.ready === false)
+        throw new IommuError('EPROBE_DEFER', `The IOMMU of ${device.name} is still being set up.`);
       // Whoever was found when it came, or when its IOMMU did, is in a group by now.
       if (device.group === undefined) probeOne(core, device);
     } catch (error) {
@@ -117,11 +119,7 @@ export class Bus {
 
   /** In a context of its own, since what was done before cannot be done twice. */
   #release(device: Device): void {
-    this.#core.concurrency.run(() => {
-      if (!this.#core.defaultUsers.has(device)) return;
-      unuseDefaultDomain(device);
-      this.#core.defaultUsers.delete(device);
-    });
+    this.#core.concurrency.run(() => endDefaultUse(this.#core, device));
   }
 
   /** As {@link #release}. */

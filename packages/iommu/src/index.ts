@@ -1,3 +1,4 @@
+export { type BootOptions, type BounceOptions, bootOptions } from './boot-option.ts';
 export {
   BOUNCE_BYTES_MAX,
   BOUNCE_SLOTS_DEFAULT,
@@ -5,9 +6,21 @@ export {
   type BouncePoolOptions,
   bounceSlots,
 } from './bounce-pool.ts';
+export { Bus } from './bus.ts';
 export { type PageSharing } from './coherent-pages.ts';
-export { Device, type DeviceOptions } from './device.ts';
+export { type CoreOptions, type DmaLayer, IommuCore } from './core.ts';
+export { type DefaultType } from './default-domain.ts';
 export { DeviceGroups } from './device-group.ts';
+export {
+  Device,
+  type DeviceDriver,
+  type DeviceIommu,
+  type DeviceIommuState,
+  type DeviceOptions,
+  type FirmwareNode,
+  type FwSpec,
+  type PciFunction,
+} from './device.ts';
 export { type DmaCookie, type DmaEnvironment } from './dma-cookie.ts';
 export {
   type CoherentMemory,
@@ -17,6 +30,7 @@ export {
   type DmaOps,
   ScatterEntry,
 } from './dma-ops.ts';
+export { Domain, type DomainType } from './domain.ts';
 export {
   FLUSH_QUEUE_DEFAULTS,
   FlushQueue,
@@ -33,7 +47,6 @@ export { GRANT_PAGE, GrantDma, type GrantDmaOptions } from './grant/dma.ts';
 export { DOMID_MAX, ENTRY_WORDS, FIRST_GRANT, GrantEntry, GrantFlag } from './grant/entry.ts';
 export { GrantHypervisor, type GrantHypervisorOptions, GrantStatus } from './grant/hypervisor.ts';
 export { GrantTable, type GrantTableOptions } from './grant/table.ts';
-export { type Group, type GroupHost } from './group.ts';
 export {
   attachDevice,
   attachGroup,
@@ -47,9 +60,27 @@ export {
 export { type Attribute, type Caller, Directory } from './group-directory.ts';
 export { type DriverEvent, GroupEvent, type GroupListener } from './group-listener.ts';
 export { type GroupAttribute, GroupRegistry } from './group-registry.ts';
+export { type Group, type GroupHost } from './group.ts';
 export { type GuestRam } from './guest-ram.ts';
 export { InstanceDirectory } from './instance-directory.ts';
 export { IovaSpace, type IovaSpaceOptions } from './iova-space.ts';
+export { COUNTERS, CoreLog, type CounterName } from './log.ts';
+export {
+  PageRuns,
+  map,
+  mapNoSync,
+  mapRange,
+  mapRuns,
+  syncMap,
+  syncUnmap,
+  translate,
+  unmap,
+  unmapFast,
+  unmapRange,
+} from './map.ts';
 export { PageStates, type PageStatesOptions } from './page-state.ts';
+export { type Firmware, type FirmwareHost } from './probe.ts';
+export { Registration } from './registration.ts';
+export { formatRegions, mergeRegions, reservedRegions } from './reserved-region.ts';
 export { DmaSetup, type DmaSetupOptions } from './setup-dma-ops.ts';
 export { ChosenDma, VirtioDma, type VirtioDmaOptions, type VirtioPlatform } from './virtio-dma.ts';

@@ -97,8 +97,7 @@ export function isDescribed(device: Device): boolean {
 /** Ends what {@link probeOne} did, and forgets what the firmware said; for who holds the probe lock. */
 export function releaseDevice(core: IommuCore, device: Device): void {
   const { iommu } = device;
-  if (core.defaultUsers.has(device)) unuseDefaultDomain(device);
-  core.defaultUsers.delete(device);
+  endDefaultUse(core, device);
   const group = core.groups.get(device);
   try {
     core.groups.removeDevice(device);
@@ -114,6 +113,18 @@ export function releaseDevice(core: IommuCore, device: Device): void {
     if (registration !== undefined) letGo(core, device, iommu, registration);
     if (group !== undefined) putGroup(core, group);
   });
+}
+
+/** The driver of a device does not use the default domain any more, if it did. */
+export function endDefaultUse(core: IommuCore, device: Device): void {
+  // First, since contexts that wait for the group run before this returns.
+  if (!core.defaultUsers.delete(device)) return;
+  try {
+    unuseDefaultDomain(device);
+  } catch (error) {
+    core.defaultUsers.add(device);
+    throw error;
+  }
 }
 
 function takeOn(core: IommuCore, device: Device, scan: Scan | undefined): void {
