@@ -113,7 +113,10 @@ export interface IommuDomain {
   unmapPages(startPage: number, blockPages: number, count: number): number;
   /** The page that `page` leads to, or -1. */
   translate(page: number): number;
-  /** Sends what was mapped and waits. @throws what a mapping of the range was refused with, or `EIO`. */
+  /**
+   * Sends what was mapped and waits. @throws what a mapping of the range was refused with, or `EIO`: all of the range is
+   * still there for the caller to unmap.
+   */
   syncMap(startPage: number, pageCount: number): void;
   /** Waits until nothing that was unmapped so far is reachable. @throws `EIO` */
   sync(): void;
