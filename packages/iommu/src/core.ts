@@ -48,6 +48,8 @@ export interface CoreOptions {
   readonly clock: TimerClock;
   readonly concurrency?: Concurrency;
   readonly logger?: Logger;
+  /** The log, if it was made before the core; {@link logger} is not used then. */
+  readonly log?: CoreLog;
   readonly boot?: BootOptions;
   readonly firmware?: Firmware;
   /** Makes the DMA layer for the core that is being made. */
@@ -85,7 +87,7 @@ export class IommuCore {
   constructor(options: CoreOptions) {
     this.clock = options.clock;
     this.concurrency = options.concurrency ?? new Concurrency();
-    this.log = new CoreLog(options.logger);
+    this.log = options.log ?? new CoreLog(options.logger);
     this.boot = options.boot ?? DEFAULT_BOOT_OPTIONS;
     this.firmware = options.firmware;
     this.cpus = options.cpus ?? 1;

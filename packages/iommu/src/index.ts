@@ -41,6 +41,7 @@ export {
   type IommuSpecifier,
   type SpecifierSource,
   type XenGuest,
+  GRANT_COMPATIBLE,
   grantBackend,
 } from './grant/backend.ts';
 export { GRANT_PAGE, GrantDma, type GrantDmaOptions } from './grant/dma.ts';
@@ -84,3 +85,6 @@ export { Registration } from './registration.ts';
 export { formatRegions, mergeRegions, reservedRegions } from './reserved-region.ts';
 export { DmaSetup, type DmaSetupOptions } from './setup-dma-ops.ts';
 export { ChosenDma, VirtioDma, type VirtioDmaOptions, type VirtioPlatform } from './virtio-dma.ts';
+export { DeviceTreeFirmware } from './firmware/device-tree-iommu.ts';
+export { registerStubs } from './stub-iommu.ts';
+export { parseDeviceTreeSource } from './firmware/device-tree-source.ts';

@@ -1,6 +1,7 @@
 /** The guest's side of a machine: what a guest program gets. */
 
-import { type Clock, IommuError } from '@viommu/common';
+import { type Clock, type GuestPhysical, IommuError } from '@viommu/common';
+import type { PageStates } from '@viommu/iommu';
 import type { Bell } from '@viommu/ring';
 import {
   type DriverTransport,
@@ -13,7 +14,7 @@ import { CopyEngine } from './copy-engine.ts';
 import type { GuestRam } from './guest-ram.ts';
 import { MemoryMap } from './memory-map.ts';
 import type { Outbox } from './message.ts';
-import type { GuestSettings } from './options.ts';
+import type { EndpointSettings, GuestSettings } from './options.ts';
 import { GuestCounter } from './statistics.ts';
 
 /** A guest program: the default function of its module. What it returns is the result of the run. */
@@ -24,10 +25,17 @@ export interface GuestEndpoint {
   readonly name: string;
   /** Its number towards the IOMMU, if the options gave one. */
   readonly id: number | undefined;
+  readonly kind: EndpointSettings['kind'];
+  /** The number of the domain that a disk runs in, if it has one of its own. */
+  readonly backend: number | undefined;
+  /** Where its registers are. */
+  readonly address: GuestPhysical;
   /** Its registers. */
   readonly port: RegisterPort;
   /** Rings with each of its interrupts. */
   readonly interruptBell: Bell;
+  /** Its registers and doorbells, for the driver of an endpoint that is a virtio device. */
+  readonly transport: () => DriverTransport;
 }
 
 /** What a guest program works with. All calls block until they are done. */
@@ -46,6 +54,10 @@ export interface GuestContext {
   readonly transport: DriverTransport;
   /** The endpoints by name. */
   readonly endpoints: ReadonlyMap<string, GuestEndpoint>;
+  /** The guest's grant table, for the hypervisor to see. */
+  readonly grantTable: Int32Array;
+  /** What of RAM the host may touch. */
+  readonly pageStates: PageStates;
   /** What the options gave. */
   readonly args: unknown;
   /** Milliseconds since some fixed moment. */
@@ -91,9 +103,20 @@ export function createGuest(settings: GuestSettings, outbox: Outbox, clock: Cloc
     interruptBell: control.interruptBell(0),
   });
   const endpoints = new Map<string, GuestEndpoint>();
-  for (const { name, id, device } of settings.endpoints) {
+  for (const { name, id, device, kind, disk } of settings.endpoints) {
     const interruptBell = control.interruptBell(device);
-    endpoints.set(name, { name, id, port: port(device), interruptBell });
+    const registers = port(device);
+    endpoints.set(name, {
+      name,
+      id,
+      kind,
+      backend: disk?.backend,
+      address: map.windowAddress(device),
+      port: registers,
+      interruptBell,
+      transport: () =>
+        new MmioTransport({ port: registers, doorbells: control.doorbells(device), interruptBell }),
+    });
   }
 
   let driver: IommuDriver | undefined;
@@ -108,6 +131,8 @@ export function createGuest(settings: GuestSettings, outbox: Outbox, clock: Cloc
     memory,
     transport,
     endpoints,
+    grantTable: map.grantTable(buffer),
+    pageStates: map.pageStates(buffer),
     args: settings.args,
     clock,
     startDriver(options = {}) {
