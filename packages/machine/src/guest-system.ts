@@ -5,7 +5,7 @@
 
 import { BlkDriver, type BlkDriverOptions } from '@viommu/blk';
 import { Concurrency, type Context, IommuError, PAGE_SIZE, assert, pageOf } from '@viommu/common';
-import { type DmaPages, IommuDriver, type IommuDriverOptions } from '@viommu/driver';
+import type { DmaPages, IommuDriver, IommuDriverOptions } from '@viommu/driver';
 import {
   BouncePool,
   CoreLog,
