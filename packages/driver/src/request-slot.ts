@@ -129,7 +129,7 @@ export class RequestSlots {
       if (readableBytes === UnmapRequest.size) return this.#unmapLists[slot]!;
     }
     const list = this.#otherLists[slot]!;
-    if (list.length[0] !== readableBytes) this.#fill(list, slot, readableBytes);
+    if (list.lengthBytes(0) !== readableBytes) this.#fill(list, slot, readableBytes);
     return list;
   }
 

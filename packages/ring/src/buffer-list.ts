@@ -4,17 +4,26 @@
  * A list is made once and used again, so that a driver that fills the same request slot again allocates nothing.
  */
 
-import { type GuestPhysical, IommuError, assert, isUint32 } from '@viommu/common';
+import {
+  DescriptorFlag,
+  type GuestPhysical,
+  IommuError,
+  assert,
+  guestPhysical,
+  isUint32,
+} from '@viommu/common';
 
 /** The most bytes of one chain. */
 const CHAIN_BYTES_MAX = 0x1_0000_0000;
+const { NEXT, WRITE } = DescriptorFlag;
 
 /** A reusable list of up to `capacity` buffers. */
 export class BufferList {
-  /** Guest-physical addresses, in unsigned halves, and lengths in bytes; changed by the methods alone. */
-  readonly low: Uint32Array;
-  readonly high: Uint32Array;
-  readonly length: Uint32Array;
+  /**
+   * For queues: four words for each buffer, as a descriptor of a packed ring has them. The halves of the address, the
+   * length, and in the upper half of the last word the flags NEXT and WRITE. Changed by the methods alone.
+   */
+  readonly words: Int32Array;
   /** Buffers in the list. */
   count = 0;
   /** How many of them, from the first, the device reads; it writes the others. */
@@ -26,9 +35,7 @@ export class BufferList {
   #bytes = 0;
 
   constructor(capacity: number) {
-    this.low = new Uint32Array(capacity);
-    this.high = new Uint32Array(capacity);
-    this.length = new Uint32Array(capacity);
+    this.words = new Int32Array(capacity * 4);
   }
 
   clear(): this {
@@ -53,26 +60,42 @@ export class BufferList {
   /** As {@link addReadable}, with the halves of an address, both unsigned: an address as the device has to use it. */
   addReadableAt(low: number, high: number, lengthBytes: number): this {
     assert(this.readableCount === this.count, 'readable buffers come before writable ones');
-    this.#add(low, high, lengthBytes);
+    this.#add(low, high, lengthBytes, 0);
     this.readableCount = this.count;
     return this;
   }
 
   /** As {@link addWritable}, likewise. */
   addWritableAt(low: number, high: number, lengthBytes: number): this {
-    this.#add(low, high, lengthBytes);
+    this.#add(low, high, lengthBytes, WRITE);
     this.writableBytes += lengthBytes;
     return this;
   }
 
-  #add(low: number, high: number, lengthBytes: number): void {
-    assert(this.count < this.low.length, 'the buffer list is full');
+  /** Where buffer `index` begins. */
+  address(index: number): GuestPhysical {
+    const at = index * 4;
+    const high = BigInt(this.words[at + 1]! >>> 0); // Below the count, as the others.
+    return guestPhysical((high << 32n) | BigInt(this.words[at]! >>> 0));
+  }
+
+  /** How long it is. */
+  lengthBytes(index: number): number {
+    return this.words[index * 4 + 2]! >>> 0;
+  }
+
+  #add(low: number, high: number, lengthBytes: number, flags: number): void {
+    const { words } = this;
+    const at = this.count * 4;
+    assert(at < words.length, 'the buffer list is full');
     assert(isUint32(lengthBytes), 'the length of a buffer is an unsigned 32-bit number');
     this.#bytes += lengthBytes;
     assert(this.#bytes <= CHAIN_BYTES_MAX, 'the buffers of a chain have at most 4 GiB');
-    this.low[this.count] = low;
-    this.high[this.count] = high;
-    this.length[this.count] = lengthBytes;
+    if (at > 0) words[at - 1]! |= NEXT << 16; // Of the buffer before.
+    words[at] = low;
+    words[at + 1] = high;
+    words[at + 2] = lengthBytes;
+    words[at + 3] = flags << 16;
     this.count += 1;
     this.revision = (this.revision + 1) | 0;
   }

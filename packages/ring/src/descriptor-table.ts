@@ -20,10 +20,10 @@ export type TableContent = 'cleared' | 'kept';
 export class DescriptorTable {
   readonly #memory: GuestMemory;
   readonly #position: number;
-  readonly #low: Uint32Array;
-  readonly #high: Uint32Array;
-  readonly #length: Uint32Array;
-  readonly #lastWord: Uint32Array;
+  readonly #low: Int32Array;
+  readonly #high: Int32Array;
+  readonly #length: Int32Array;
+  readonly #lastWord: Int32Array;
 
   constructor(
     memory: GuestMemory,
@@ -33,19 +33,18 @@ export class DescriptorTable {
   ) {
     this.#memory = memory;
     this.#position = position;
-    this.#low = new Uint32Array(count);
-    this.#high = new Uint32Array(count);
-    this.#length = new Uint32Array(count);
-    this.#lastWord = new Uint32Array(count);
+    this.#low = new Int32Array(count);
+    this.#high = new Int32Array(count);
+    this.#length = new Int32Array(count);
+    this.#lastWord = new Int32Array(count);
     if (content === 'cleared') clearArea(memory, position, count * Descriptor.size);
     else this.#lastWord.fill(UNKNOWN);
   }
 
-  /** Writes descriptor `index`, unless it is there already. */
+  /** Writes descriptor `index`, unless it is there already: four signed words. */
   set(index: number, low: number, high: number, length: number, lastWord: number): void {
-    const word = lastWord >>> 0;
     if (
-      this.#lastWord[index] === word &&
+      this.#lastWord[index] === lastWord &&
       this.#low[index] === low &&
       this.#length[index] === length &&
       this.#high[index] === high
@@ -54,12 +53,12 @@ export class DescriptorTable {
     this.#low[index] = low;
     this.#high[index] = high;
     this.#length[index] = length;
-    this.#lastWord[index] = word;
+    this.#lastWord[index] = lastWord;
     const at = this.#position + index * Descriptor.size;
     this.#memory.setUint32(at + addr, low);
     this.#memory.setUint32(at + addr + 4, high);
     this.#memory.setUint32(at + len, length);
-    this.#memory.setUint32(at + flags, word);
+    this.#memory.setUint32(at + flags, lastWord);
   }
 }
 
@@ -109,14 +108,14 @@ export class IndirectTables {
     return index * this.#entriesPerTable;
   }
 
-  /** Low half of the device's address of table `index`. */
+  /** Low half, signed, of the device's address of table `index`. */
   low(index: number): number {
-    return (this.#low + this.first(index) * Descriptor.size) >>> 0;
+    return (this.#low + this.first(index) * Descriptor.size) | 0;
   }
 
-  /** High half of the device's address of table `index`. */
+  /** High half, likewise, of the device's address of table `index`. */
   high(index: number): number {
     const carry = this.#low + this.first(index) * Descriptor.size > 0xffff_ffff ? 1 : 0;
-    return this.#high + carry;
+    return (this.#high + carry) | 0;
   }
 }

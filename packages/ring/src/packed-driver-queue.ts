@@ -17,7 +17,7 @@ import {
 import { type BufferList, refuse } from './buffer-list.ts';
 import { IndirectTables } from './descriptor-table.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { FREE, PackedListBook } from './packed-list-book.ts';
+import { PackedListBook } from './packed-list-book.ts';
 import {
   armEvent,
   locatePackedQueue,
@@ -37,7 +37,7 @@ import { type DriverQueue, type DriverQueueOptions, type QueueFeatures, Taken } 
 
 // Constants of this module cost nothing on the hot path; properties of imported objects are looked up each time.
 const { EMPTY, BROKEN } = Taken;
-const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
+const { WRITE, INDIRECT } = DescriptorFlag;
 const { AVAIL, USED } = PackedFlag;
 const LOW = PackedDescriptor.offset.addr;
 const HIGH = LOW + 4;
@@ -178,7 +178,7 @@ export class PackedDriverQueue implements DriverQueue {
       // The length has a meaning only if the device says that it wrote.
       this.#usedBytes = (flags & WRITE) === 0 ? 0 : bytes;
       if (id >= this.size) return this.#break('a used id lies outside the ring');
-      if (this.#lists.token(id) === FREE) return this.#break('a used id that is not in flight');
+      if (this.#lists.token(id) < 0) return this.#break('a used id that is not in flight');
       if (this.#lists.isHeld(id)) return this.#break('a used id that was not available yet');
     }
     this.takenBytes = this.#usedBytes;
@@ -277,30 +277,31 @@ export class PackedDriverQueue implements DriverQueue {
 
   #isUsed(flags: number): boolean {
     // With nothing published in flight, whatever the ring says is not an answer.
-    if (this.#lists.inFlight === this.#lists.held) return false;
+    if (!this.#lists.awaited) return false;
     return (flags & (AVAIL | USED)) === this.#usedLap;
   }
 
   /** Writes a list into the next slots, but the flags of the first of them, which it returns. */
-  #describeList(buffers: BufferList, id: number): number {
+  #describeList({ count, words }: BufferList, id: number): number {
     const memory = this.#memory;
-    const { count, readableCount, low, high, length } = buffers;
+    const ring = this.#ring;
+    const { size } = this;
     let slot = this.#next;
     let lap = this.#lap;
-    let firstFlags = 0;
-    for (let index = 0; index < count; index += 1) {
-      const at = this.#ring + slot * SLOT_BYTES;
-      const more = index + 1 < count;
-      const flags = (more ? NEXT : 0) | (index >= readableCount ? WRITE : 0) | lap;
-      memory.setUint32(at + LOW, low[index]!); // Below the count, as the two others.
-      memory.setUint32(at + HIGH, high[index]!);
-      memory.setUint32(at + LENGTH, length[index]!);
-      if (index === 0) firstFlags = flags;
-      // The id of a list stands in its last descriptor.
-      if (index > 0) memory.setUint32(at + ID, (more ? 0 : id) | (flags << 16));
-      else if (!more) memory.setUint16(at + ID, id);
+    const firstFlags = (words[3]! >>> 16) | lap; // There is a first buffer.
+    // The id of a list stands in its last descriptor.
+    if (count === 1) memory.setUint16(ring + slot * SLOT_BYTES + ID, id);
+    for (let word = 0, end = count * 4; word < end; word += 4) {
+      const at = ring + slot * SLOT_BYTES;
+      memory.setUint32(at + LOW, words[word]!); // Below the count, as the others.
+      memory.setUint32(at + HIGH, words[word + 1]!);
+      memory.setUint32(at + LENGTH, words[word + 2]!);
+      if (word > 0) {
+        const last = word + 4 === end ? id : 0;
+        memory.setUint32(at + ID, last | words[word + 3]! | (lap << 16));
+      }
       slot += 1;
-      if (slot === this.size) {
+      if (slot === size) {
         slot = 0;
         lap ^= AVAIL | USED;
       }
@@ -313,16 +314,18 @@ export class PackedDriverQueue implements DriverQueue {
   /** Likewise, into the table of `id` and one slot. */
   #describeTable(buffers: BufferList, id: number, tables: IndirectTables): number {
     const memory = this.#memory;
-    const { count, readableCount, low, high, length } = buffers;
+    const { count, words } = buffers;
     const entry = tables.first(id);
-    for (let index = 0; index < count; index += 1)
+    for (let index = 0; index < count; index += 1) {
+      const word = index * 4;
       tables.entries.set(
         entry + index,
-        low[index]!, // Below the count, as the two others.
-        high[index]!,
-        length[index]!,
-        index >= readableCount ? WRITE << 16 : 0, // The id of an entry has no meaning.
+        words[word]!, // Below the count, as the others.
+        words[word + 1]!,
+        words[word + 2]!,
+        words[word + 3]! & (WRITE << 16), // Neither an id nor NEXT has a meaning.
       );
+    }
     const at = this.#ring + this.#next * SLOT_BYTES;
     memory.setUint32(at + LOW, tables.low(id));
     memory.setUint32(at + HIGH, tables.high(id));

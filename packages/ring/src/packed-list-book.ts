@@ -8,7 +8,7 @@
 import type { ChainState } from './queue-state.ts';
 
 /** In place of a token: the id is not in flight. */
-export const FREE = -1;
+const FREE = -1;
 
 /** The words of an id's entry, all in one array, as a request touches all of them. */
 const ENTRY_SHIFT = 2;
@@ -23,9 +23,6 @@ const WRITABLE = 3;
 
 /** The lists of one packed queue. */
 export class PackedListBook {
-  /** Lists added and not taken back. */
-  inFlight = 0;
-
   readonly #size: number;
   readonly #entries: Int32Array;
   /**
@@ -37,15 +34,26 @@ export class PackedListBook {
   #freeFirst = 0;
   /** Where the next freed id goes; there the oldest one in flight was taken from. */
   #oldest = 0;
-  /** Lists added and lists published so far. */
+  /** Lists added, published and taken back so far. */
   #added = 0;
   #published = 0;
+  #ended = 0;
 
   constructor(size: number) {
     this.#size = size;
     this.#ids = Uint16Array.from({ length: size }, (_, id) => id);
     this.#entries = new Int32Array(size << ENTRY_SHIFT);
     for (let id = 0; id < size; id += 1) this.#entries[(id << ENTRY_SHIFT) | TOKEN] = FREE;
+  }
+
+  /** Lists added and not taken back. */
+  get inFlight(): number {
+    return (this.#added - this.#ended) & 0xffff;
+  }
+
+  /** False if all lists in flight are held back. */
+  get awaited(): boolean {
+    return this.#published !== this.#ended;
   }
 
   /** Lists that are held back. */
@@ -64,7 +72,6 @@ export class PackedListBook {
     this.#entries[entry | SLOTS] = slots;
     this.#entries[entry | WRITABLE] = writableBytes;
     this.#added = (this.#added + 1) & 0xffff;
-    this.inFlight += 1;
     return id;
   }
 
@@ -78,14 +85,14 @@ export class PackedListBook {
     const at = this.#oldest;
     this.#oldest = at + 1 === this.#size ? 0 : at + 1;
     this.#ids[at] = id;
-    this.inFlight -= 1;
+    this.#ended = (this.#ended + 1) & 0xffff;
     const entry = id << ENTRY_SHIFT;
     const token = this.#entries[entry | TOKEN]!; // Below the size, as in all of these.
     this.#entries[entry | TOKEN] = FREE;
     return token;
   }
 
-  /** The token of the list in flight with `id`, which is below the size; else FREE. */
+  /** The token of the list in flight with `id`, which is below the size; else -1. */
   token(id: number): number {
     return this.#entries[(id << ENTRY_SHIFT) | TOKEN]!;
   }
@@ -116,7 +123,7 @@ export class PackedListBook {
     return this.#ids[index < 0 ? index + this.#size : index] === id;
   }
 
-  /** By id: the token of its list in flight, else FREE. */
+  /** By id: the token of its list in flight, else -1. */
   tokens(): Int32Array {
     return this.#entries.filter((_, index) => (index & ((1 << ENTRY_SHIFT) - 1)) === TOKEN);
   }
@@ -151,7 +158,6 @@ export class PackedListBook {
       this.#entries[entry | SLOTS] = list.slots;
       this.#entries[entry | WRITABLE] = list.writableBytes;
     }
-    this.inFlight = lists.length;
     this.#added = lists.length;
     this.#published = lists.length - held;
   }

@@ -15,9 +15,9 @@ import {
 import type { GuestMemory } from './guest-memory.ts';
 import type { ChainState } from './queue-state.ts';
 
-const { NEXT, WRITE, INDIRECT } = DescriptorFlag;
+const { NEXT, INDIRECT } = DescriptorFlag;
 /** In place of a token: the descriptor is no head in flight. */
-export const FREE = -1;
+const FREE = -1;
 
 /**
  * The words of a descriptor's entry, all in one array, as a request touches most of them. All but `NEXT_ID` have a
@@ -108,7 +108,7 @@ export class SplitChainBook {
     return token;
   }
 
-  /** The token of the chain in flight that begins with `head`, which is below the size; else FREE. */
+  /** The token of the chain in flight that begins with `head`, which is below the size; else -1. */
   token(head: number): number {
     return this.#entries[(head << ENTRY_SHIFT) | TOKEN]!;
   }
@@ -123,7 +123,7 @@ export class SplitChainBook {
     return this.#entries[(head << ENTRY_SHIFT) | WRITABLE]! >>> 0;
   }
 
-  /** By descriptor: the token of the chain in flight that it is the head of, else FREE. */
+  /** By descriptor: the token of the chain in flight that it is the head of, else -1. */
   tokens(): Int32Array {
     return this.#entries.filter((_, index) => (index & ((1 << ENTRY_SHIFT) - 1)) === TOKEN);
   }
@@ -222,13 +222,14 @@ function describe(
   buffer: number,
   next: number,
 ): void {
-  const more = buffer + 1 < buffers.count;
-  const flags = (more ? NEXT : 0) | (buffer >= buffers.readableCount ? WRITE : 0);
+  const { words } = buffers;
+  const at = buffer * 4;
+  const flags = words[at + 3]! >>> 16; // Below the count, as the others.
   table.set(
     index,
-    buffers.low[buffer]!, // Below the count, as the two others.
-    buffers.high[buffer]!,
-    buffers.length[buffer]!,
-    flags | (more ? next << 16 : 0),
+    words[at]!,
+    words[at + 1]!,
+    words[at + 2]!,
+    (flags & NEXT) === 0 ? flags : flags | (next << 16),
   );
 }

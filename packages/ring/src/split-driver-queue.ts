@@ -25,7 +25,7 @@ import {
   queueState,
 } from './queue-state.ts';
 import { type DriverQueue, type DriverQueueOptions, type QueueFeatures, Taken } from './queue.ts';
-import { FREE, SplitChainBook } from './split-chain-book.ts';
+import { SplitChainBook } from './split-chain-book.ts';
 import { locateSplitQueue, passesEvent, splitQueueBytes } from './split-layout.ts';
 
 // Constants of this module cost nothing on the hot path; properties of imported objects are looked up each time.
@@ -114,7 +114,7 @@ export class SplitDriverQueue implements DriverQueue {
     assert(token >= 0, 'a token is not negative');
     const position = this.#nextAvailable;
     const head = this.#chains.begin(buffers, token, position);
-    if (head === FREE) return refuse(buffers, this.size);
+    if (head < 0) return refuse(buffers, this.size);
     const slot = position & this.#mask;
     if (this.#entries[slot] !== head) {
       this.#entries[slot] = head;
@@ -261,7 +261,7 @@ export class SplitDriverQueue implements DriverQueue {
   /** True if the device may use `head`; if not, the queue is broken. */
   #isInFlight(head: number): boolean {
     if (head >= this.size) this.#break('a used id lies outside the descriptor table');
-    else if (this.#chains.token(head) === FREE) this.#break('a used id that is no head in flight');
+    else if (this.#chains.token(head) < 0) this.#break('a used id that is no head in flight');
     else if (this.#isHeldBack(head)) this.#break('a used id that was not available yet');
     else return true;
     return false;

@@ -198,8 +198,8 @@ describe.each(FORMATS)('$name: adding', (format) => {
 function writablePositions(list: BufferList, { base }: Arena): number[] {
   const positions: number[] = [];
   for (let index = list.readableCount; index < list.count; index += 1) {
-    const at = (list.low[index] ?? 0) - Number(base);
-    for (let byte = 0; byte < (list.length[index] ?? 0); byte += 1) positions.push(at + byte);
+    const at = Number(list.address(index) - base);
+    for (let byte = 0; byte < list.lengthBytes(index); byte += 1) positions.push(at + byte);
   }
   return positions;
 }

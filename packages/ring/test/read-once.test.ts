@@ -71,7 +71,7 @@ describe.each(FORMATS)('$name: reads', (format) => {
     (kind) => {
       const { arena, driver, device, deviceMemory, chain } = watchedPair({ ...kind, format });
       const list = arena.buffers([Uint8Array.of(1, 2)], [3, 5]);
-      const from = (list.low[1] ?? 0) - Number(arena.base);
+      const from = Number(list.address(1) - arena.base);
       driver.add(list, 0);
       driver.publish();
       deviceMemory.trace = [];

@@ -67,10 +67,10 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'packed driver publishes before it fills',
     file: 'packed-driver-queue.ts',
-    before: '      memory.setUint32(at + LOW, low[index]!);',
+    before: '      memory.setUint32(at + LOW, words[word]!);',
     after:
-      '      memory.storeUint16(at + FLAGS, flags);\n' +
-      '      memory.setUint32(at + LOW, low[index]!);',
+      '      memory.storeUint16(at + FLAGS, firstFlags);\n' +
+      '      memory.setUint32(at + LOW, words[word]!);',
   },
   {
     name: 'packed device publishes before it fills',

@@ -101,8 +101,8 @@ describe('lists', () => {
     for (const { list, buffers } of everyList())
       expect(buffers.map(({ addr, len, flags }) => [addr, len, flags & WRITE])).toEqual(
         Array.from({ length: list.count }, (_, index) => [
-          (BigInt(list.high[index] ?? 0) << 32n) | BigInt(list.low[index] ?? 0),
-          list.length[index],
+          list.address(index),
+          list.lengthBytes(index),
           index < list.readableCount ? 0 : WRITE,
         ]),
       );

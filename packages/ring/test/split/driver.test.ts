@@ -142,7 +142,7 @@ describe('chains', () => {
   it('a buffer is of 0 to 2^32 - 1 bytes', () => {
     const at = new Arena().address(0);
     for (const length of [0, 2 ** 32 - 1])
-      expect(new BufferList(1).addReadable(at, length).length[0]).toBe(length);
+      expect(new BufferList(1).addReadable(at, length).lengthBytes(0)).toBe(length);
     for (const length of [-1, 1.5, 2 ** 32, Number.NaN])
       expect(() => new BufferList(1).addReadable(at, length)).toThrow(/length/);
   });
