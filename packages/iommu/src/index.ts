@@ -32,6 +32,28 @@ export {
 } from './dma-ops.ts';
 export { Domain, type DomainType } from './domain.ts';
 export {
+  BLOB_BYTES_MAX,
+  buildDeviceTreeBlob,
+  parseDeviceTreeBlob,
+} from './firmware/device-tree-blob.ts';
+export { DeviceTreeFirmware } from './firmware/device-tree-iommu.ts';
+export { SOURCE_CHARACTERS_MAX, parseDeviceTreeSource } from './firmware/device-tree-source.ts';
+export {
+  DEPTH_MAX,
+  DeviceTree,
+  DeviceTreeNode,
+  type MemoryReservation,
+} from './firmware/device-tree.ts';
+export { ViotFirmware } from './firmware/viot-iommu.ts';
+export {
+  type Viot,
+  type ViotEndpoint,
+  type ViotIommu,
+  type ViotNode,
+  buildViot,
+  parseViot,
+} from './firmware/viot.ts';
+export {
   FLUSH_QUEUE_DEFAULTS,
   FlushQueue,
   type FlushQueueMode,
@@ -85,6 +107,4 @@ export { Registration } from './registration.ts';
 export { formatRegions, mergeRegions, reservedRegions } from './reserved-region.ts';
 export { DmaSetup, type DmaSetupOptions } from './setup-dma-ops.ts';
 export { ChosenDma, VirtioDma, type VirtioDmaOptions, type VirtioPlatform } from './virtio-dma.ts';
-export { DeviceTreeFirmware } from './firmware/device-tree-iommu.ts';
 export { registerStubs } from './stub-iommu.ts';
-export { parseDeviceTreeSource } from './firmware/device-tree-source.ts';
