@@ -16,7 +16,7 @@ import {
   assert,
   pageOf,
 } from '@viommu/common';
-import { NO_STATUS, errorOfStatus } from './completion.ts';
+import { errorOfStatus, isUnclear } from './completion.ts';
 import type { Domain } from './domain.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Instance } from './instance.ts';
@@ -123,9 +123,9 @@ function move(domain: Domain, endpoint: Endpoint): void {
 
   const moved: EndpointId[] = [];
   for (const id of endpoint.ids) {
-    const { error, unknown } = sendAttach(instance, domain, id);
+    const { error, unclear } = sendAttach(instance, domain, id);
     if (error !== undefined) {
-      if (unknown) markStuck(domain, endpoint);
+      if (unclear) markStuck(domain, endpoint);
       moveBack(domain, endpoint, moved);
       throw refusal(error, domain, endpoint);
     }
@@ -201,12 +201,12 @@ function replay({ requests }: Instance, domain: Domain): ErrorCode | undefined {
 class Outcome implements RequestOwner {
   /** What the first that failed failed with. */
   error: ErrorCode | undefined = undefined;
-  /** True if one ended without a status: the device may have done it. */
-  unknown = false;
+  /** True if the device may have done one that it did not answer properly. */
+  unclear = false;
 
   requestDone(_slot: number, status: number): void {
     this.error ??= errorOfStatus(status);
-    if (status === NO_STATUS) this.unknown = true;
+    if (isUnclear(status)) this.unclear = true;
   }
 }
 

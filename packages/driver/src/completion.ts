@@ -22,3 +22,8 @@ export function errorOfStatus(status: number): ErrorCode | undefined {
   // Statuses the standard does not define fail the request like an error of the device.
   return status === Status.OK ? undefined : (ERRORS[status] ?? 'EIO');
 }
+
+/** True if the device may have done the request: it gave no status, or none that the standard has. */
+export function isUnclear(status: number): boolean {
+  return status < 0 || status >= ERRORS.length;
+}

@@ -4,6 +4,7 @@ import { type DomainId, domainId } from '@viommu/common';
 
 /** The domain numbers of one driver instance. */
 export class DomainIds {
+  readonly #first: number;
   readonly #last: number;
   /** The lowest number that was never taken. */
   #next: number;
@@ -12,8 +13,14 @@ export class DomainIds {
 
   /** Both ends inclusive, 0..2^32 - 1; a range that ends before it starts holds no number. */
   constructor(first: number, last: number) {
+    this.#first = first;
     this.#next = first;
     this.#last = last;
+  }
+
+  /** True for a number of the range, free or taken. */
+  includes(id: number): boolean {
+    return id >= this.#first && id <= this.#last;
   }
 
   /** The lowest free number, which is then taken, or `undefined` if there is none. */

@@ -24,4 +24,5 @@ export { type DmaPages } from './platform.ts';
 export { parseProbe, type ProbeFailure, type ProbeResult, type ReservedRegion } from './probe.ts';
 export { type RequestOwner, type RequestPort, type RequestQueueOptions } from './request-port.ts';
 export { RequestQueue } from './request-queue.ts';
+export { verify, type DeviceTables } from './verify.ts';
 export { BellWaiter, IdleWaiter, type DeviceWaiter } from './wait.ts';

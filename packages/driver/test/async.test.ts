@@ -147,7 +147,7 @@ describe('waiting in an event loop', () => {
     expect(answer.value).toBeUndefined();
   });
 
-  it('[A24] lasts as long as the device makes progress, and no longer', async () => {
+  it('S1.26 [A24] lasts as long as the device makes progress, and no longer', async () => {
     const { requests, waiter, clock, complete } = byHand();
     const owner = { ends: 0, requestDone: () => (owner.ends += 1) };
     for (let n = 0; n < 3; n += 1) requests.addReq(REQUEST, owner);

@@ -70,7 +70,7 @@ function refuse(
 }
 
 describe('attaching', () => {
-  it('[A7] the first endpoint: ATTACH, then the mappings in ascending order in one batch; the second: only ATTACH', () => {
+  it('S1.10 [A7] the first endpoint: ATTACH, then the mappings in ascending order in one batch; the second: only ATTACH', () => {
     const { driver, device, endpoint, domain } = setUpPair();
     for (const page of [30, 10, 20]) mapPages(domain, page, page, 2, RW);
     expect(device.seen).toEqual([]);
@@ -87,7 +87,7 @@ describe('attaching', () => {
     expect(domain.attached.size).toBe(2);
   });
 
-  it('[A8] after the last detach nothing is unmapped on the device, and what is left is replayed', () => {
+  it('S1.11 [A8] after the last detach nothing is unmapped on the device, and what is left is replayed', () => {
     const { device, endpoint, domain } = setUpPair();
     for (const page of [10, 20, 30]) mapPages(domain, page, page, 1, RW);
     attach(domain, endpoint);
@@ -107,14 +107,14 @@ describe('attaching', () => {
     expect(device.types).toEqual([ATTACH]);
   });
 
-  it('[A17] to a domain of another IOMMU fails with EINVAL and sends nothing', () => {
+  it('S1.15 [A17] to a domain of another IOMMU fails with EINVAL and sends nothing', () => {
     const { device, domain } = setUpPair();
     const other = setUpPair();
     expect(codeOf(() => attach(domain, other.endpoint))).toBe('EINVAL');
     expect([...device.seen, ...other.device.seen]).toEqual([]);
   });
 
-  it('moves an endpoint: the old domain loses it, and its own mappings go along on the device', () => {
+  it('S1.25 moves an endpoint: the old domain loses it, and its own mappings go along on the device', () => {
     const { device, endpoint, domain } = setUpPair();
     const second = allocPaging(endpoint);
     mapPages(domain, 1, 1, 1, RW);
@@ -127,7 +127,7 @@ describe('attaching', () => {
     expect(iovaToPhys(domain, iova(4096n))).toBe(4096n);
   });
 
-  it('[A4] a used length of 0 fails with EIO; the endpoint stays where it was', () => {
+  it('S1.25 [A4] a used length of 0 fails with EIO; the endpoint stays where it was', () => {
     const { device, endpoint, domain } = setUpPair();
     const second = allocPaging(endpoint);
     attach(domain, endpoint);
@@ -135,6 +135,32 @@ describe('attaching', () => {
     expect(codeOf(() => attach(second, endpoint))).toBe('EIO');
     expect(endpoint.domain).toBe(domain);
     expect([domain.attached.size, second.attached.size]).toEqual([1, 0]);
+  });
+
+  it.each([
+    ['a short used length', { usedBytes: 3 }, true],
+    ['a long used length', { usedBytes: 5 }, true],
+    ['a tail that was not written', { untouched: true }, true],
+    ['an undefined status', { status: 200 }, true],
+    ['a refusal', { status: Status.IOERR }, false],
+  ] as const)('S1.25 [A4] %s: whether the endpoint is stuck', (_, answer, stuck) => {
+    const { driver, device, endpoint, domain } = setUpPair();
+    const second = allocPaging(endpoint);
+    mapPages(domain, 1, 1, 1, RW);
+    attach(domain, endpoint);
+    device.script = refuse(ATTACH, answer);
+    expect(codeOf(() => attach(second, endpoint))).toBe('EIO');
+    expect(endpoint.stuck).toBe(stuck);
+    expect(driver.log.counters.endpointStuck).toBe(stuck ? 1 : 0);
+    expect(second.isStuck(0, 1)).toBe(stuck);
+    // The device may have moved it: what it makes of another attach to the same domain is certain.
+    device.script = () => undefined;
+    device.seen.length = 0;
+    attach(domain, endpoint);
+    expect(device.types).toEqual(stuck ? [DETACH, ATTACH, MAP] : []);
+    expect(endpoint.stuck).toBe(false);
+    expect([...device.model.domains.keys()]).toEqual([domain.id]);
+    expect(device.model.domains.get(domain.id ?? -1)?.mappings.size).toBe(1);
   });
 
   it.each([
@@ -147,7 +173,7 @@ describe('attaching', () => {
     [7, 'EFAULT'],
     [8, 'ENOMEM'],
     [200, 'EIO'],
-  ])('[A5] status %i fails with %s, and no MAP follows', (status, code) => {
+  ])('S1.26 [A5] status %i fails with %s, and no MAP follows', (status, code) => {
     const { device, endpoint, domain } = setUpPair();
     mapPages(domain, 1, 1, 1, RW);
     device.script = refuse(ATTACH, { status });
@@ -157,7 +183,7 @@ describe('attaching', () => {
     expect(domain.attached.size).toBe(0);
   });
 
-  it('[A18] a device with two numbers: if the second is refused the first goes back', () => {
+  it('S1.25 [A18] a device with two numbers: if the second is refused the first goes back', () => {
     const { driver, device, domain: old } = setUpPair();
     const endpoint = driver.probeDevice([7, 8]);
     const domain = allocPaging(endpoint);
@@ -172,7 +198,7 @@ describe('attaching', () => {
     expect(endpoint.stuck).toBe(false);
   });
 
-  it('[A18] if there was no domain before, the first is detached', () => {
+  it('S1.25 [A18] if there was no domain before, the first is detached', () => {
     const { driver, device, domain } = setUpPair();
     const endpoint = driver.probeDevice([7, 8]);
     device.seen.length = 0;
@@ -182,7 +208,7 @@ describe('attaching', () => {
     expect(device.model.domains.size).toBe(0);
   });
 
-  it('a replay that fails puts everything back, the old domain’s mappings too', () => {
+  it('S1.25 a replay that fails puts everything back, the old domain’s mappings too', () => {
     const { device, endpoint, domain: old } = setUpPair();
     const domain = allocPaging(endpoint);
     mapPages(old, 1, 1, 1, RW);
@@ -207,7 +233,7 @@ describe('attaching', () => {
     expect(device.model.domains.get(domain.id ?? -1)?.mappings.size).toBe(3);
   });
 
-  it('a replay that fails without a domain before ends detached', () => {
+  it('S1.25 a replay that fails without a domain before ends detached', () => {
     const { device, endpoint, domain } = setUpPair();
     mapPages(domain, 1, 1, 1, RW);
     device.script = refuse(MAP, { status: Status.NOMEM });
@@ -217,7 +243,7 @@ describe('attaching', () => {
     expect(domain.failedMaps).toEqual([]);
   });
 
-  it('an attach that cannot be undone leaves the endpoint stuck, and its domain number unused', () => {
+  it('S1.25 an attach that cannot be undone leaves the endpoint stuck, and its domain number unused', () => {
     const { driver, device, endpoint, domain } = setUpPair();
     mapPages(domain, 1, 1, 1, RW);
     device.script = ({ type }) => (type === ATTACH ? undefined : { status: Status.DEVERR });

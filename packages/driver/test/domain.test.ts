@@ -21,7 +21,7 @@ const RW = Protection.READ | Protection.WRITE;
 const NO_BYPASS = without(ALL_FEATURES, IommuFeature.BYPASS_CONFIG);
 
 describe('probing a device', () => {
-  it('[A12] (6.6) keeps the regions that the device reports, and needs no window of its own', () => {
+  it('S1.22 [A12] (6.6) keeps the regions that the device reports, and needs no window of its own', () => {
     const { driver, device } = setUp({ config: { probeSize: 96 } });
     const properties = list(
       96,
@@ -40,7 +40,7 @@ describe('probing a device', () => {
     expect(driver.log.counters.propertySkipped).toBe(1);
   });
 
-  it('[A13] without a window of the device’s own there is one at 0x8000000', () => {
+  it('S1.23 [A13] without a window of the device’s own there is one at 0x8000000', () => {
     const { driver, device } = setUp();
     device.script = () => ({ properties: list(64, region(RESERVED, 0x9000_0000n, 0x9000_0fffn)) });
     const regions = driver.probeDevice([8]).reservedRegions();
@@ -55,7 +55,7 @@ describe('probing a device', () => {
     ]);
   });
 
-  it('[A14] fails with what is wrong with the list, and leaves no endpoint', () => {
+  it('S1.22 [A14] fails with what is wrong with the list, and leaves no endpoint', () => {
     const { driver, device } = setUp();
     device.script = () => ({ properties: list(64, region(RESERVED, 2n, 1n)) });
     expect(codeOf(() => driver.probeDevice([8]))).toBe('EOVERFLOW');
@@ -126,7 +126,7 @@ describe('domains', () => {
     expect(codeOf(() => allocPaging(endpoint))).toBe('ENOSPC');
   });
 
-  it('[A23] without an IOMMU: nothing can be mapped, nothing fails that does nothing', () => {
+  it('S1.9 [A23] without an IOMMU: nothing can be mapped, nothing fails that does nothing', () => {
     const { driver, device } = setUp();
     const domain = driver.allocPaging(null);
     expect(codeOf(() => mapPages(domain, 1, 1, 1, RW))).toBe('ENODEV');
@@ -146,7 +146,7 @@ describe('domains', () => {
     expect(device.types).toEqual([PROBE, ATTACH, MAP]);
   });
 
-  it('[A23] if it cannot be put on the endpoint’s IOMMU it stays without one', () => {
+  it('S1.14 [A23] if it cannot be put on the endpoint’s IOMMU it stays without one', () => {
     const coarse = setUp({ config: { pageSizeMask: 0x1_0000n } });
     const domain = coarse.driver.allocPaging(null);
     const endpoint = coarse.driver.probeDevice([8]);
@@ -201,7 +201,7 @@ describe('identity domains', () => {
     return found;
   }
 
-  it('[A15] one reserved region in 4 GiB leaves two mappings', () => {
+  it('S1.24 [A15] one reserved region in 4 GiB leaves two mappings', () => {
     expect(
       identity({ inputRangeEnd: 0xffff_ffffn }, [region(RESERVED, 0x800_0000n, 0x80f_ffffn)]),
     ).toEqual([
@@ -210,7 +210,7 @@ describe('identity domains', () => {
     ]);
   });
 
-  it('[A15] all 64 bits, rounding, overlaps, and regions of every endpoint', () => {
+  it('S1.24 [A15] all 64 bits, rounding, overlaps, and regions of every endpoint', () => {
     expect(identity({})).toEqual([[0, PAGE_MAX]]);
     expect(
       identity(
@@ -232,7 +232,7 @@ describe('identity domains', () => {
     ]);
   });
 
-  it('[A16] with BYPASS_CONFIG it is one domain of the device, flagged, with the first number', () => {
+  it('S1.24 [A16] with BYPASS_CONFIG it is one domain of the device, flagged, with the first number', () => {
     const { driver, device } = setUp({ config: { domainRangeStart: 5, domainRangeEnd: 20 } });
     const endpoint = driver.probeDevice([8]);
     const domain = allocIdentity([endpoint]);
@@ -262,7 +262,7 @@ describe('identity domains', () => {
     expect(iovaToPhys(domain, iova(0x1234n))).toBe(0x1234n);
   });
 
-  it('a reserved region that is mapped keeps an endpoint out', () => {
+  it('S1.22 a reserved region that is mapped keeps an endpoint out', () => {
     const { driver, device } = setUp({ offered: NO_BYPASS });
     const first = driver.probeDevice([8]);
     const domain = allocIdentity([first]);

@@ -47,7 +47,7 @@ function buffersLeft({ device, driver }: Setup): number {
 }
 
 describe('fault records', () => {
-  it('[A22] reach the domain’s handler once, and the buffer goes back', () => {
+  it('S3.13 [A22] reach the domain’s handler once, and the buffer goes back', () => {
     const setup = setUpFaults();
     const { driver, device, endpoint, handled, faults } = setup;
     device.inject(WRITE_FAULT);
@@ -77,7 +77,7 @@ describe('fault records', () => {
     ]);
   });
 
-  it('keep what the handler returns; without one it is ENOSYS', () => {
+  it('S3.13 keep what the handler returns; without one it is ENOSYS', () => {
     const { driver, device, endpoint, faults } = setUpFaults();
     const { domain } = endpoint;
     if (domain === null) throw new Error('attached');

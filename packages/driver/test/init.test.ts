@@ -45,7 +45,7 @@ describe('taking over a device', () => {
     }
   });
 
-  it('[A21] fails without MAP_UNMAP, VERSION_1, a page size', () => {
+  it('S1.27 [A21] fails without MAP_UNMAP, VERSION_1, a page size', () => {
     expect(failure({ offered: without(ALL_FEATURES, MAP_UNMAP) }).code).toBe('ENODEV');
     expect(failure({ offered: without(ALL_FEATURES, VirtioFeature.VERSION_1) }).code).toBe(
       'ENODEV',
@@ -119,7 +119,7 @@ describe('taking over a device', () => {
     expect(driver.pageSizeBitmap).toBe(bitmap);
   });
 
-  it('[A21] a granule above a page leaves nothing to allocate, but the device is there', () => {
+  it('S1.27 [A21] a granule above a page leaves nothing to allocate, but the device is there', () => {
     const { driver } = setUp({ config: { pageSizeMask: 0x1_0000n } });
     expect(driver.state).toBe('live');
     const endpoint = driver.probeDevice([8]);

@@ -57,7 +57,7 @@ function unmapped({ view }: SeenRequest): [bigint, bigint] {
 }
 
 describe('mapping', () => {
-  it('[A1] ten pages and a sync: one notification, ten MAPs in the order of the calls', () => {
+  it('S1.1 [A1] ten pages and a sync: one notification, ten MAPs in the order of the calls', () => {
     const { device, domain } = setUpDomain();
     const order = [5, 3, 9, 1, 7, 0, 8, 2, 6, 4];
     for (const page of order) mapPages(domain, page, 100 + page, 1, RW);
@@ -75,7 +75,7 @@ describe('mapping', () => {
     );
   });
 
-  it('[A6] without an endpoint nothing goes to the device, and the guest knows its mappings', () => {
+  it('S1.8 [A6] without an endpoint nothing goes to the device, and the guest knows its mappings', () => {
     const { driver, device } = setUp();
     const domain = allocPaging(driver.probeDevice([8]));
     device.seen.length = 0;
@@ -239,7 +239,7 @@ describe('mapping', () => {
 });
 
 describe('a MAP that the device refuses', () => {
-  it('[A11] fails the sync of its range, and unmapping clears both sides', () => {
+  it('S1.4 [A11] fails the sync of its range, and unmapping clears both sides', () => {
     const { device, domain } = setUpDomain();
     mapPages(domain, 1, 1, 1, RW);
     mapPages(domain, 2, 2, 1, RW);
@@ -255,7 +255,7 @@ describe('a MAP that the device refuses', () => {
     expect(device.model.domains.get(domain.id ?? -1)?.mappings.size).toBe(0);
   });
 
-  it('fails the sync with what was refused first', () => {
+  it('S1.4 fails the sync with what was refused first', () => {
     const { device, domain } = setUpDomain();
     const statuses = [Status.OK, Status.FAULT, Status.NOMEM];
     device.script = (_, index) => ({ status: statuses[index] ?? Status.OK });
@@ -263,7 +263,7 @@ describe('a MAP that the device refuses', () => {
     expect(codeOf(() => iotlbSyncMap(domain, 1, 3))).toBe('EFAULT');
   });
 
-  it('is kept for the sync of its own range, whoever synced first', () => {
+  it('S1.4 is kept for the sync of its own range, whoever synced first', () => {
     const { device, domain } = setUpDomain();
     device.script = ({ type }) => (type === MAP ? { status: Status.NOMEM } : undefined);
     mapPages(domain, 1, 1, 1, RW);
@@ -288,7 +288,7 @@ describe('a MAP that the device refuses', () => {
     expect(domain.failedMaps).toEqual([]);
   });
 
-  it('[A24] of a lost device: EIO, and later maps EIO at once', () => {
+  it('S1.26 [A24] of a lost device: EIO, and later maps EIO at once', () => {
     const { driver, device, domain, clock } = setUpDomain();
     mapPages(domain, 1, 1, 1, RW);
     device.alive = false;
@@ -304,7 +304,7 @@ describe('a MAP that the device refuses', () => {
 });
 
 describe('unmapping', () => {
-  it('[A19] half a mapping: nothing happens', () => {
+  it('S1.16 [A19] half a mapping: nothing happens', () => {
     const { device, domain } = setUpDomain();
     mapPages(domain, 4, 4, 4, RW);
     flushIotlbAll(domain);
@@ -339,6 +339,18 @@ describe('unmapping', () => {
     flushIotlbAll(domain);
     expect(ofType(device, UNMAP).map(unmapped)).toEqual([[0n, 0xfffn]]);
     expect(pages(domain)).toEqual([[2, 2]]);
+  });
+
+  it('S1.16 [A20] the first page of three, where the second is not mapped', () => {
+    const { driver, device, domain } = setUpDomain();
+    mapPages(domain, 0, 0, 1, RW);
+    mapPages(domain, 2, 2, 1, RW);
+    driver.requests.syncReq();
+    device.seen.length = 0;
+    expect(domain.unmapPages(0, 1, 3)).toBe(1);
+    domain.sync();
+    expect(device.seen.map(unmapped)).toEqual([[0n, 0xfffn]]);
+    expect([0, 1, 2].map((page) => domain.translate(page))).toEqual([-1, -1, 2]);
   });
 
   it('iommu.drv.unmap.start-on-boundary: several mappings in a row go with one request', () => {

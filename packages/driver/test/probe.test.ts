@@ -18,7 +18,7 @@ function starts(bytes: Uint8Array): bigint[] {
 }
 
 describe('properties of an endpoint', () => {
-  it('[A12] two regions and an unknown type: the regions, in ascending order', () => {
+  it('S1.22 [A12] two regions and an unknown type: the regions, in ascending order', () => {
     const bytes = list(96, MSI_REGION, property(0x7ff, 4), RESERVED_REGION);
     expect(parsed(bytes)).toEqual({
       regions: [
@@ -43,7 +43,7 @@ describe('properties of an endpoint', () => {
     ]);
   });
 
-  it('[A14] (6.8) a region that runs past the end is refused', () => {
+  it('S1.22 [A14] (6.8) a region that runs past the end is refused', () => {
     // 40 bytes that are passed over leave 24, of which the last property needs all.
     expect(starts(list(64, property(0x7ff, 36), RESERVED_REGION))).toEqual([0x1000n]);
     expect(parseProbe(list(63, property(0x7ff, 36), RESERVED_REGION))).toBe('EINVAL');
@@ -51,7 +51,7 @@ describe('properties of an endpoint', () => {
     expect(parseProbe(region(RESERVED, 0n, 1n, { length: 0xffff }))).toBe('EINVAL');
   });
 
-  it('[A14] a region that ends before it starts, or covers everything, is refused', () => {
+  it('S1.22 [A14] a region that ends before it starts, or covers everything, is refused', () => {
     expect(parseProbe(region(RESERVED, 0x2000n, 0x1fffn))).toBe('EOVERFLOW');
     expect(parseProbe(region(MSI, 0n, ADDRESS_MAX))).toBe('EOVERFLOW');
     expect(starts(region(RESERVED, 1n, ADDRESS_MAX))).toEqual([1n]);

@@ -37,7 +37,7 @@ function addPage(queue: RequestQueue, page: number, owner?: RequestOwner): numbe
 }
 
 describe('adding requests', () => {
-  it('[A1] never tells the device; the sync tells it once', () => {
+  it('S1.1 [A1] never tells the device; the sync tells it once', () => {
     const { driver, device } = setUp();
     for (let page = 0; page < 10; page += 1) addPage(driver.requests, page);
     expect(device.notifications).toBe(0);
@@ -53,9 +53,13 @@ describe('adding requests', () => {
   });
 
   it.each([
-    ['[A2] direct: four requests of two descriptors each', DIRECT, 4],
-    ['[A3] indirect: eight requests of one descriptor each', ALL_FEATURES, 8],
-  ])('fill a ring of eight: %s', (_, offered, room) => {
+    ['[A2] a ring of eight holds four requests of two descriptors each', DIRECT, 4],
+    [
+      '[A3] a ring of eight with tables holds eight requests of one descriptor each',
+      ALL_FEATURES,
+      8,
+    ],
+  ])('S1.3 %s: one more request makes room first', (_, offered, room) => {
     const { driver, device } = setUp({ offered, queueSizes: [8, 8] });
     for (let page = 0; page < room; page += 1) addPage(driver.requests, page);
     expect(device.notifications).toBe(0);
@@ -215,7 +219,7 @@ describe('the end of a request', () => {
     [255, 'EIO'],
   ];
   it.each(expected.map(([status, error]) => [formatStatus(status), status, error] as const))(
-    '[A5] (1.14) %s',
+    'S1.26 [A5] (1.14) %s',
     (_, status, error) => {
       const { driver, device } = setUp();
       device.script = () => ({ status });
@@ -348,7 +352,7 @@ describe('PROBE requests', () => {
 });
 
 describe('a device that does not answer', () => {
-  it('[A24] after the limit everything in flight fails with EIO, and later requests at once', () => {
+  it('S1.26 [A24] after the limit everything in flight fails with EIO, and later requests at once', () => {
     const { driver, device, clock, logger } = setUp();
     const { requests } = driver;
     const owner = new Ends();
@@ -493,7 +497,7 @@ describe('waiting without blocking', () => {
     expect(device.seen).toHaveLength(1);
   });
 
-  it('[A24] gives the device up as the blocking form does', async () => {
+  it('S1.26 [A24] gives the device up as the blocking form does', async () => {
     const { driver, device } = setUp();
     device.alive = false;
     const answers = [
