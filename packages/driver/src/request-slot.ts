@@ -29,6 +29,7 @@ const { reserved1: UNMAP_RESERVED } = UnmapRequest.offset;
 const LAST_OFFSET = 0xfff;
 /** The longest readable part of an ordinary request. */
 const READABLE_MAX = MapRequest.size;
+const UNMAP_BYTES = UnmapRequest.size;
 const TAIL_BYTES = RequestTail.size;
 const STRIDE = READABLE_MAX + TAIL_BYTES;
 const CACHE_LINE = 64;
@@ -125,8 +126,8 @@ export class RequestSlots {
   /** The chain of `slot` for a request of `readableBytes`. */
   buffers(slot: number, readableBytes: number): BufferList {
     if (slot !== this.probe) {
-      if (readableBytes === MapRequest.size) return this.#mapLists[slot]!; // Below the count, as below.
-      if (readableBytes === UnmapRequest.size) return this.#unmapLists[slot]!;
+      if (readableBytes === READABLE_MAX) return this.#mapLists[slot]!; // Below the count, as below.
+      if (readableBytes === UNMAP_BYTES) return this.#unmapLists[slot]!;
     }
     const list = this.#otherLists[slot]!;
     if (list.lengthBytes(0) !== readableBytes) this.#fill(list, slot, readableBytes);

@@ -13,6 +13,13 @@ import type { GuestMemory } from './guest-memory.ts';
 import { locateArea } from './queue-area.ts';
 import type { QueueAreaBytes, QueueLayout } from './queue.ts';
 
+// Constants of this module cost nothing on the hot path; imported ones are looked up each time.
+const { DISABLE, DESCRIPTOR, ENABLE } = EventMode;
+const { desc: DESC, flags: FLAGS } = EventSuppression.offset;
+const MODE_MASK = 0x3;
+const OFFSET_MASK = EVENT_OFFSET_MASK;
+const WRAP = EVENT_WRAP;
+
 /** Sizes of the three parts, in bytes, for a packed queue of `size` descriptors. */
 export function packedQueueBytes(size: number): QueueAreaBytes {
   return {
@@ -64,14 +71,14 @@ export function wantsNotification(
   count: number,
 ): boolean {
   // The other side writes `desc` before `flags`, so that a mode seen here comes with its descriptor.
-  const mode = memory.loadUint16(event + EventSuppression.offset.flags) & MODE_MASK;
-  if (mode === EventMode.DISABLE) return false;
+  const mode = memory.loadUint16(event + FLAGS) & MODE_MASK;
+  if (mode === DISABLE) return false;
   // A reserved mode, and the descriptor mode without its feature, notify.
-  if (mode !== EventMode.DESCRIPTOR || !eventIndex) return true;
-  const word = memory.loadUint16(event + EventSuppression.offset.desc);
+  if (mode !== DESCRIPTOR || !eventIndex) return true;
+  const word = memory.loadUint16(event + DESC);
   // Slots back from `next`: 1 is the last one done; a slot of the lap before lies one ring further back.
-  const lap = ((word & EVENT_WRAP) !== 0) === wrap ? 0 : size;
-  const back = next - (word & EVENT_OFFSET_MASK) + lap;
+  const lap = ((word & WRAP) !== 0) === wrap ? 0 : size;
+  const back = next - (word & OFFSET_MASK) + lap;
   return back >= 1 && back <= count;
 }
 
@@ -83,17 +90,11 @@ export function armEvent(
   next: number,
   wrap: boolean,
 ): void {
-  if (eventIndex)
-    memory.storeUint16(event + EventSuppression.offset.desc, next | (wrap ? EVENT_WRAP : 0));
-  memory.storeUint16(
-    event + EventSuppression.offset.flags,
-    eventIndex ? EventMode.DESCRIPTOR : EventMode.ENABLE,
-  );
+  if (eventIndex) memory.storeUint16(event + DESC, next | (wrap ? WRAP : 0));
+  memory.storeUint16(event + FLAGS, eventIndex ? DESCRIPTOR : ENABLE);
 }
 
 /** Says that no notification is needed. */
 export function suppressEvent(memory: GuestMemory, event: number): void {
-  memory.storeUint16(event + EventSuppression.offset.flags, EventMode.DISABLE);
+  memory.storeUint16(event + FLAGS, DISABLE);
 }
-
-const MODE_MASK = 0x3;
