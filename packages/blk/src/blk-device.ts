@@ -219,6 +219,8 @@ export class BlkDevice implements VirtioDevice {
   #giveBack({ queue, chain }: Working, written: number): void {
     this.counters[BlkCounter.REQUESTS]! += 1; // The cell is there.
     queue.push(chain, written);
+    // The ring itself is needed once more, and the guest keeps it.
+    this.#memory?.release();
     const wanted = queue.publish();
     if (this.#checkRing() || !wanted) return;
     this.counters[BlkCounter.INTERRUPTS]! += 1; // Likewise.
@@ -245,6 +247,7 @@ export class BlkDevice implements VirtioDevice {
 
   #needReset(reason: string): void {
     const session = this.#session;
+    this.#memory?.release();
     this.#disconnect();
     session?.port.needsReset(reason);
   }

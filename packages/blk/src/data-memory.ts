@@ -7,6 +7,7 @@ export interface DataMemory {
   faulted: boolean;
   readonly fatal: boolean;
   dropBuffers(): void;
+  release(): void;
   pieces(position: number, length: number, access: Access, into: ViewList): boolean;
   newViewList(): ViewList;
 }
@@ -22,6 +23,8 @@ class PlainMemory implements DataMemory {
   }
 
   dropBuffers(): void {}
+
+  release(): void {}
 
   pieces(position: number, length: number, _access: Access, into: ViewList): boolean {
     into.add(position, length);

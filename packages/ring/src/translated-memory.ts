@@ -62,6 +62,7 @@ export class TranslatedMemory implements GuestMemory {
 
   /** Goes on with another translator; between two requests. */
   use(translator: Translator): void {
+    this.release();
     this.#translator = translator;
     this.#generation = translator.generation;
     this.invalidateAll();
@@ -85,9 +86,15 @@ export class TranslatedMemory implements GuestMemory {
     if (this.#positions.dropBuffers()) this.invalidateAll();
   }
 
+  /** Before a request is given back: nothing of its buffers is held any more. */
+  release(): void {
+    this.#translator.release?.();
+  }
+
   /** After a device reset: no position has a meaning any more, and nothing has gone wrong. */
   forget(): void {
     this.#positions.forget();
+    this.release();
     this.invalidateAll();
     this.faulted = false;
     this.fatal = false;

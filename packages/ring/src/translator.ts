@@ -76,6 +76,11 @@ export interface Translator {
    * every access has to be asked about, as with a rule that the guest changes without telling.
    */
   readonly wholePages: boolean;
+  /**
+   * The device has made all its accesses to the buffers of a request, and the driver will hear of it next: what was held
+   * for the translations so far is let go of. They must not be used after this, so {@link generation} changes.
+   */
+  release?(): void;
 }
 
 /** Addresses are those of guest memory, and all of it may be used. */
