@@ -1,8 +1,8 @@
 /**
  * The virtio-iommu device: two queues and a configuration space around an {@link Iommu}.
  *
- * A request goes through three steps: `decode` copies it out of guest memory, `handle` does it, and the status goes
- * back with the exact number of bytes written. Requests are handled and given back strictly in order (9.1).
+ * A request is read out of guest memory, byte by byte once, and done (`handle`), and the status goes back with the exact
+ * number of bytes written. Requests are handled and given back strictly in order (9.1).
  */
 
 import {
@@ -18,7 +18,6 @@ import {
   QUEUE_SIZE_MAX,
   RequestHead,
   RequestTail,
-  RequestType,
   Status,
   type Struct,
   VirtioFeature,
@@ -32,7 +31,7 @@ import { Iommu } from './core/iommu.ts';
 import type { IommuOptions } from './core/options.ts';
 import { FaultQueue } from './fault-queue.ts';
 import { type FeatureOffer, offeredFeatures } from './feature-offer.ts';
-import { Decoded, REQUEST_BYTES_MAX, Request, decode, handle, probedEndpoint } from './request.ts';
+import { NoStatus, REQUEST_BYTES_MAX, handle, probedEndpoint } from './request.ts';
 
 /** One IOMMU device. A range, a probe size or `bypass` has no effect without the feature that shows it. */
 export interface IommuDeviceOptions extends Omit<IommuOptions, 'bypassControl'> {
@@ -47,9 +46,6 @@ export interface IommuDeviceOptions extends Omit<IommuOptions, 'bypassControl'> 
 }
 
 // As constants of this module they cost nothing on the hot path.
-const { REQUEST, UNKNOWN } = Decoded;
-const { PROBE } = RequestType;
-const { INVAL } = Status;
 const HEAD_BYTES = RequestHead.size;
 const TAIL_BYTES = RequestTail.size;
 
@@ -68,8 +64,6 @@ const QUEUE_SIZE_DEFAULT = 256;
 const BURST_MAX = 64;
 /** Requests between two publications within a burst: the driver takes the first answers while the last are made. */
 const PUBLISHED_AT_ONCE = 16;
-/** In place of a status: the request is not answered with a tail alone. */
-const NO_STATUS = -1;
 
 /** The virtio-iommu, for any transport. */
 export class IommuDevice implements VirtioDevice, ChainHandler {
@@ -82,7 +76,6 @@ export class IommuDevice implements VirtioDevice, ChainHandler {
   readonly iommu: Iommu;
 
   readonly #faults: FaultQueue;
-  readonly #request: Request = new Request();
   /** Where a request that lies in pieces is put together. */
   readonly #gathered: Uint8Array = new Uint8Array(REQUEST_BYTES_MAX);
   readonly #gatheredView: DataView = new DataView(this.#gathered.buffer);
@@ -267,14 +260,13 @@ export class IommuDevice implements VirtioDevice, ChainHandler {
       at = 0;
       memory.read(readable, this.#gathered, 0, Math.min(readableBytes, REQUEST_BYTES_MAX));
     }
-    const decoded = decode(view, at, readableBytes, this.iommu, this.#request);
-    const status = this.#handle(decoded);
-    if (status !== NO_STATUS) {
+    const status = handle(this.iommu, view, at, readableBytes);
+    if (status >= 0) {
       // 1.9: the tail comes first. One word, so that the reserved bytes are zero: iommu.dev.req.tail-reserved-zero.
       memory.setUint32(writable, status);
       return TAIL_BYTES; // 1.1
     }
-    const written = this.#answerOther(decoded, writableBytes);
+    const written = this.#answerOther(status, view, at, readableBytes, writableBytes);
     memory.write(writable, this.#answer, 0, written);
     return written;
   }
@@ -285,35 +277,35 @@ export class IommuDevice implements VirtioDevice, ChainHandler {
     if (!isRequest(readableBytes, writableBytes) || !chain.reachable) return 0;
     // 1.10: any framing will do.
     chain.read(0, this.#gathered, 0, Math.min(readableBytes, REQUEST_BYTES_MAX));
-    const decoded = decode(this.#gatheredView, 0, readableBytes, this.iommu, this.#request);
-    const status = this.#handle(decoded);
-    if (status !== NO_STATUS) {
+    const view = this.#gatheredView;
+    const status = handle(this.iommu, view, 0, readableBytes);
+    if (status >= 0) {
       chain.writeWord(0, status);
       return TAIL_BYTES;
     }
-    const written = this.#answerOther(decoded, writableBytes);
+    const written = this.#answerOther(status, view, 0, readableBytes, writableBytes);
     chain.write(0, this.#answer, 0, written);
     return written;
   }
 
-  /** Does what the request asks for. Returns its status, or {@link NO_STATUS}. */
-  #handle(decoded: Decoded): number {
-    const request = this.#request;
-    if (decoded === UNKNOWN || request.type === PROBE) return NO_STATUS;
-    return decoded === REQUEST ? handle(this.iommu, request) : INVAL; // 1.4
-  }
-
-  /** Answers a request that has no status, or a PROBE. Returns how many bytes of `#answer` go back. */
-  #answerOther(decoded: Decoded, writableBytes: number): number {
+  /** Answers what has no status. Returns how many bytes of `#answer` go back. */
+  #answerOther(
+    noStatus: number,
+    view: DataView,
+    at: number,
+    readableBytes: number,
+    writableBytes: number,
+  ): number {
     // iommu.dev.req.unknown-type-not-written, iommu.dev.req.unknown-type-used-len-zero
-    if (decoded === UNKNOWN) return 0;
+    if (noStatus !== NoStatus.PROBE) return 0;
+    const endpoint = probedEndpoint(view, at, readableBytes);
     const answer = this.#answer;
     // 6.2: the tail stands behind the properties, whatever room there is behind it.
     const written = Math.min(writableBytes, answer.length);
-    let status: Status = INVAL; // 1.4
+    let status: Status = Status.INVAL; // 1.4
     // iommu.dev.probe.too-small-inval, iommu.dev.probe.too-small-no-property; 6.1
-    if (written < answer.length || decoded !== REQUEST) answer.fill(0);
-    else status = this.iommu.probe(probedEndpoint(this.#request), answer);
+    if (written < answer.length || endpoint === undefined) answer.fill(0);
+    else status = this.iommu.probe(endpoint, answer);
     // The reserved bytes of the tail are never anything but zero.
     const tail = written - TAIL_BYTES;
     answer[tail + RequestTail.offset.status] = status;

@@ -1,8 +1,8 @@
 /**
  * Requests, out of guest memory: section "IOMMU Device / Device operations".
  *
- * Decoding reads each shared byte once, into words that only the device can reach; everything is judged there, so that
- * a driver that writes over a request while it is handled gains nothing.
+ * Each shared byte is read once, into a local, and everything is judged there, so that a driver that writes over a
+ * request while it is handled gains nothing.
  */
 
 import {
@@ -10,6 +10,7 @@ import {
   DetachRequest,
   MapRequest,
   ProbeRequest,
+  RequestHead,
   RequestType,
   Status,
   UnmapRequest,
@@ -17,136 +18,106 @@ import {
 } from '@viommu/common';
 import type { Iommu } from './core/iommu.ts';
 
-/** What a decoded request is. */
-export const Decoded = {
-  /** All there. */
-  REQUEST: 0,
-  /** A known type without all of its bytes. */
-  SHORT: 1,
+/** In place of a status: what is not answered with a tail alone. */
+export const NoStatus = {
   /** A type that this device does not know, or that was not negotiated. */
-  UNKNOWN: 2,
+  UNKNOWN: -1,
+  /** A PROBE, be it cut off. */
+  PROBE: -2,
 } as const;
 
-export type Decoded = (typeof Decoded)[keyof typeof Decoded];
-
-const WORD = 4;
-
-// Where a field lies among the words of its request. As constants of this module they cost nothing on the hot path;
-// properties of imported objects are looked up each time.
-const { ATTACH, DETACH, MAP, UNMAP } = RequestType;
+// As constants of this module they cost nothing on the hot path; properties of imported objects are looked up each time.
+const { ATTACH, DETACH, MAP, UNMAP, PROBE } = RequestType;
+const { INVAL } = Status;
+const TYPE = RequestHead.offset.type;
 const MAP_BYTES = MapRequest.size;
-const MAP_DOMAIN = MapRequest.offset.domain / WORD;
-const MAP_START = MapRequest.offset.virtStart / WORD;
-const MAP_END = MapRequest.offset.virtEnd / WORD;
-const MAP_PHYS = MapRequest.offset.physStart / WORD;
-const MAP_FLAGS = MapRequest.offset.flags / WORD;
+const MAP_DOMAIN = MapRequest.offset.domain;
+const MAP_START = MapRequest.offset.virtStart;
+const MAP_END = MapRequest.offset.virtEnd;
+const MAP_PHYS = MapRequest.offset.physStart;
+const MAP_FLAGS = MapRequest.offset.flags;
 const UNMAP_BYTES = UnmapRequest.size;
-const UNMAP_DOMAIN = UnmapRequest.offset.domain / WORD;
-const UNMAP_START = UnmapRequest.offset.virtStart / WORD;
-const UNMAP_END = UnmapRequest.offset.virtEnd / WORD;
+const UNMAP_DOMAIN = UnmapRequest.offset.domain;
+const UNMAP_START = UnmapRequest.offset.virtStart;
+const UNMAP_END = UnmapRequest.offset.virtEnd;
+/** From the low half of an address to the high one. */
+const HIGH = 4;
 const OFFSET_MASK = 0xfff;
 
 /** Bytes of the longest request, without the reserved ones at the end of a PROBE, which nobody reads. */
 export const REQUEST_BYTES_MAX: number = MapRequest.size;
 
-/** One request in private memory. A device makes it once and decodes into it again and again. */
-export class Request {
-  /** The type byte. */
-  type = 0;
-  /** The bytes of the request as little-endian words. */
-  readonly words: Uint32Array = new Uint32Array(REQUEST_BYTES_MAX / WORD);
-}
-
 /**
- * Reads the request at byte `at` of `view`, of which the driver supplied `bytes` (at least 4); those behind the
- * structure are for later versions (1.8).
+ * Does what the request at byte `at` of `view` asks for, of which the driver supplied `bytes` (at least 4); those behind
+ * the structure are for later versions (1.8). Returns its status, or a value of {@link NoStatus}.
  */
-export function decode(
-  view: DataView,
-  at: number,
-  bytes: number,
-  iommu: Iommu,
-  into: Request,
-): Decoded {
+export function handle(iommu: Iommu, view: DataView, at: number, bytes: number): number {
   // The reserved bytes of the head are dropped: iommu.dev.req.head-reserved-ignored.
-  const type = view.getUint32(at, true) & 0xff;
-  into.type = type;
-  if (!iommu.recognises(type)) return Decoded.UNKNOWN; // 1.11, 1.12
-  const size = sizeOf(type);
-  if (bytes < size) return Decoded.SHORT;
-  const { words } = into;
-  const count = Math.min(size, REQUEST_BYTES_MAX) >>> 2;
-  for (let word = 1; word < count; word += 1) words[word] = view.getUint32(at + word * WORD, true);
-  return Decoded.REQUEST;
-}
-
-/** Does what a decoded request asks for. Not for PROBE, which has more to return than a status. */
-export function handle(iommu: Iommu, { type, words }: Request): Status {
+  const type = view.getUint8(at + TYPE);
+  if (!iommu.recognises(type)) return NoStatus.UNKNOWN; // 1.11, 1.12
+  // 1.4: a known type without all of its bytes is INVAL.
   switch (type) {
-    case ATTACH:
-      // iommu.dev.attach.reserved-nonzero
-      if (words[AttachRequest.offset.reserved1 / WORD] !== 0) return Status.INVAL;
-      return iommu.attach(
-        word(words, AttachRequest.offset.domain),
-        word(words, AttachRequest.offset.endpoint),
-        word(words, AttachRequest.offset.flags),
-      );
-    case DETACH:
-      // iommu.dev.detach.reserved-ignored
-      return iommu.detach(
-        word(words, DetachRequest.offset.domain),
-        word(words, DetachRequest.offset.endpoint),
-      );
-    case MAP:
+    case MAP: {
+      if (bytes < MAP_BYTES) return INVAL;
+      const domain = view.getUint32(at + MAP_DOMAIN, true);
+      const start = view.getUint32(at + MAP_START, true);
+      const startHigh = view.getUint32(at + MAP_START + HIGH, true);
+      const last = view.getUint32(at + MAP_END, true);
+      const lastHigh = view.getUint32(at + MAP_END + HIGH, true);
+      const phys = view.getUint32(at + MAP_PHYS, true);
+      const physHigh = view.getUint32(at + MAP_PHYS + HIGH, true);
       return iommu.map(
-        words[MAP_DOMAIN]!, // All these words are inside the request.
-        pageAt(words, MAP_START),
-        words[MAP_START]! & OFFSET_MASK,
-        pageAt(words, MAP_END),
-        words[MAP_END]! & OFFSET_MASK,
-        pageAt(words, MAP_PHYS),
-        words[MAP_PHYS]! & OFFSET_MASK,
-        words[MAP_FLAGS]!,
+        domain,
+        pageOfWords(start, startHigh),
+        start & OFFSET_MASK,
+        pageOfWords(last, lastHigh),
+        last & OFFSET_MASK,
+        pageOfWords(phys, physHigh),
+        phys & OFFSET_MASK,
+        view.getUint32(at + MAP_FLAGS, true),
       );
-    case UNMAP:
+    }
+    case UNMAP: {
+      if (bytes < UNMAP_BYTES) return INVAL;
+      const start = view.getUint32(at + UNMAP_START, true);
+      const startHigh = view.getUint32(at + UNMAP_START + HIGH, true);
+      const last = view.getUint32(at + UNMAP_END, true);
+      const lastHigh = view.getUint32(at + UNMAP_END + HIGH, true);
       // 5.7: reserved bytes are ignored.
       return iommu.unmap(
-        words[UNMAP_DOMAIN]!, // Likewise.
-        pageAt(words, UNMAP_START),
-        words[UNMAP_START]! & OFFSET_MASK,
-        pageAt(words, UNMAP_END),
-        words[UNMAP_END]! & OFFSET_MASK,
+        view.getUint32(at + UNMAP_DOMAIN, true),
+        pageOfWords(start, startHigh),
+        start & OFFSET_MASK,
+        pageOfWords(last, lastHigh),
+        last & OFFSET_MASK,
       );
+    }
+    case ATTACH: {
+      const { domain, endpoint, flags, reserved1 } = AttachRequest.offset;
+      if (bytes < AttachRequest.size) return INVAL;
+      // iommu.dev.attach.reserved-nonzero
+      if (view.getUint32(at + reserved1, true) !== 0) return INVAL;
+      return iommu.attach(
+        view.getUint32(at + domain, true),
+        view.getUint32(at + endpoint, true),
+        view.getUint32(at + flags, true),
+      );
+    }
+    case DETACH: {
+      const { domain, endpoint } = DetachRequest.offset;
+      if (bytes < DetachRequest.size) return INVAL;
+      // iommu.dev.detach.reserved-ignored
+      return iommu.detach(view.getUint32(at + domain, true), view.getUint32(at + endpoint, true));
+    }
+    case PROBE:
+      return NoStatus.PROBE;
     default:
       return Status.DEVERR;
   }
 }
 
-/** The endpoint that a decoded PROBE names; its reserved bytes are ignored: iommu.dev.probe.reserved-ignored. */
-export function probedEndpoint({ words }: Request): number {
-  return word(words, ProbeRequest.offset.endpoint);
-}
-
-function sizeOf(type: number): number {
-  switch (type) {
-    case MAP:
-      return MAP_BYTES;
-    case UNMAP:
-      return UNMAP_BYTES;
-    case ATTACH:
-      return AttachRequest.size;
-    case DETACH:
-      return DetachRequest.size;
-    default:
-      return ProbeRequest.size;
-  }
-}
-
-function word(words: Uint32Array, offset: number): number {
-  return words[offset / WORD]!; // An offset inside the request.
-}
-
-/** The page of the address whose low half is word `low`. */
-function pageAt(words: Uint32Array, low: number): number {
-  return pageOfWords(words[low]!, words[low + 1]!); // Inside the request.
+/** The endpoint that a PROBE names, or undefined if it was cut off; reserved bytes are ignored: iommu.dev.probe.reserved-ignored. */
+export function probedEndpoint(view: DataView, at: number, bytes: number): number | undefined {
+  if (bytes < ProbeRequest.size) return undefined;
+  return view.getUint32(at + ProbeRequest.offset.endpoint, true);
 }

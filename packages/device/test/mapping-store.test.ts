@@ -259,6 +259,47 @@ describe('mapping store', () => {
       expect(store.find(page, 0) >= 0).toBe(mapped.has(page));
   });
 
+  it('moves nothing when a mapping goes and one comes to its place', () => {
+    const store = new MappingStore(new MappingPool());
+    for (let page = 0; page < 20; page += 2) onePage(store, page);
+    const slots = (): number[] =>
+      [0, 2, 4, 6, 8, 12, 14, 16, 18].map((page) => store.find(page, 9));
+    const before = slots();
+    expect(new Set(before).size).toBe(9);
+    for (const page of [10, 11, 9, 10]) {
+      expect(unmapPages(store, 9, 11)).toBe(true);
+      expect([store.find(10, 0), store.size]).toEqual([-1, 9]);
+      expect(slots()).toEqual(before);
+      expect(onePage(store, page)).toBe(true);
+      expect(slots()).toEqual(before);
+    }
+  });
+
+  it('takes a full node apart only when all of its mappings are there', () => {
+    const pool = new MappingPool();
+    const store = new MappingStore(pool);
+    for (let cell = 0; cell < FANOUT; cell += 1) onePage(store, 4 * cell);
+    // Room is made from either side, from the nearest place that is free.
+    for (const [free, page] of [
+      [3, 4 * 20 + 1],
+      [28, 4 * 2 + 1],
+      [0, 4 * 31 + 1],
+      [31, 1],
+    ] as const) {
+      expect(unmapPages(store, 4 * free, 4 * free)).toBe(true);
+      expect(onePage(store, page)).toBe(true);
+      expect([pool.nodes, store.size]).toEqual([1, FANOUT]);
+    }
+    const pages = Array.from({ length: FANOUT }, (_, cell) => 4 * cell)
+      .filter((page) => ![0, 3 * 4, 28 * 4, 31 * 4].includes(page))
+      .concat(1, 9, 81, 125);
+    expect(entriesOf(pool, store).map(({ start }) => pageOf(start))).toEqual(
+      pages.toSorted((a, b) => a - b),
+    );
+    expect(onePage(store, 2)).toBe(true);
+    expect(pool.nodes).toBe(3);
+  });
+
   it('finds what came in below a freed first child, after nodes joined', () => {
     const pool = new MappingPool();
     const store = new MappingStore(pool);

@@ -47,6 +47,9 @@ import type { TranslationKeeper } from './translation-keeper.ts';
 import { TranslateOutcome, Translation } from './translation.ts';
 import { unmap } from './unmap.ts';
 
+// As constants of this module they cost nothing on the hot path; properties of imported objects are looked up each time.
+const { ATTACH, DETACH, MAP, UNMAP, PROBE } = RequestType;
+
 /** One mapping as a value. */
 export interface Mapping {
   readonly virt: Range<Iova>;
@@ -233,13 +236,13 @@ export class Iommu {
   /** True if a request of this type is known, given what was negotiated (1.12). */
   recognises(type: number): boolean {
     switch (type) {
-      case RequestType.ATTACH:
-      case RequestType.DETACH:
+      case ATTACH:
+      case DETACH:
         return true;
-      case RequestType.MAP:
-      case RequestType.UNMAP:
+      case MAP:
+      case UNMAP:
         return this.#state.mapUnmap;
-      case RequestType.PROBE:
+      case PROBE:
         return this.#state.probe;
       default:
         return false;

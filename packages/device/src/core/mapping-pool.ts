@@ -4,15 +4,26 @@
  * A node has room for 32 entries of 32 bytes. In a leaf an entry is one mapping; in an inner node it is a child with the
  * smallest address below it. Addresses are (page, offset), so every byte of the 64-bit space is exact whatever the
  * granule. One buffer holds all entries, seen as doubles for pages and as words for offsets; a single move shifts both.
- * Decision 0005.
+ *
+ * An entry of a leaf that was removed stays where it is, dead: its start still helps a search, and a mapping that comes to
+ * its place moves nothing. Most do, since drivers map anew what they have unmapped. A word for each leaf says which
+ * entries are live. Decision 0005.
  */
 
 import { assert } from '@viommu/common';
+import { bitCount, highestBit, lowBits, lowestBit } from './bit-set.ts';
 
 /** Entries in a node. */
 export const FANOUT = 32;
 /** No node, or no slot. */
 export const NONE = -1;
+/** The entries of a leaf, one bit each: all are live. */
+const ALL = -1;
+/** Farther than any entry of a node is from another. */
+const FAR = 2 * FANOUT;
+
+/** How many entries are near another. */
+const NEARBY = 4;
 
 // An entry: three pages as doubles, then two words. In an inner node only the start and the child are used.
 const ENTRY_DOUBLES = 4;
@@ -44,6 +55,8 @@ export class MappingPool {
   #entries!: Float64Array; // Set by the `clear` in the constructor.
   #words!: Uint32Array; // Likewise.
   #count!: Uint8Array; // Likewise.
+  /** A bit for each entry; those of inner nodes all live. */
+  #live!: Int32Array; // Likewise.
   #next!: Int32Array; // Likewise.
   #previous!: Int32Array; // Likewise.
   #free: number = NONE;
@@ -56,7 +69,7 @@ export class MappingPool {
 
   /** Bytes of memory held, used or not. */
   get bytes(): number {
-    const perNode = 2 * Int32Array.BYTES_PER_ELEMENT + 1;
+    const perNode = 3 * Int32Array.BYTES_PER_ELEMENT + 1;
     return this.#entries.byteLength + this.#count.length * perNode;
   }
 
@@ -69,6 +82,7 @@ export class MappingPool {
     this.#entries = new Float64Array(NODES_MIN * NODE_DOUBLES);
     this.#words = new Uint32Array(this.#entries.buffer);
     this.#count = new Uint8Array(NODES_MIN);
+    this.#live = new Int32Array(NODES_MIN);
     this.#next = new Int32Array(NODES_MIN);
     this.#previous = new Int32Array(NODES_MIN);
   }
@@ -85,6 +99,7 @@ export class MappingPool {
     }
     this.nodes += 1;
     this.#count[node] = 0;
+    this.#live[node] = 0;
     this.#next[node] = NONE;
     this.#previous[node] = NONE;
     return node;
@@ -102,9 +117,31 @@ export class MappingPool {
     this.#free = node;
   }
 
-  /** Entries in a node. */
+  /** Entries in a node, dead ones included. */
   count(node: number): number {
     return this.#count[node]!; // A node of this pool.
+  }
+
+  /** Live entries in a node. */
+  size(node: number): number {
+    return bitCount(this.#live[node]!); // A node of this pool.
+  }
+
+  /** True if the entry at `index` of a leaf is live. */
+  isLive(leaf: number, index: number): boolean {
+    return (this.#live[leaf]! & (1 << index)) !== 0; // A node of this pool.
+  }
+
+  /** The slot of the last live entry before `index` in a leaf, or -1. */
+  liveBefore(leaf: number, index: number): number {
+    const live = this.#live[leaf]! & lowBits(index); // A node of this pool.
+    return live === 0 ? NONE : leaf * FANOUT + highestBit(live);
+  }
+
+  /** The slot of the first live entry from `index` on in a leaf, or -1. */
+  liveFrom(leaf: number, index: number): number {
+    const live = this.#live[leaf]! & ~lowBits(index); // A node of this pool.
+    return live === 0 ? NONE : leaf * FANOUT + lowestBit(live);
   }
 
   /** The leaf with the next higher addresses. */
@@ -161,6 +198,11 @@ export class MappingPool {
     return last > page || (last === page && this.lastOffset(slot) >= offset);
   }
 
+  /** True if the mapping at `slot` ends at `offset` in `page`. */
+  endsAt(slot: number, page: number, offset: number): boolean {
+    return this.lastPage(slot) === page && this.lastOffset(slot) === offset;
+  }
+
   /** True if the whole page lies between the starts of the first and the last mapping in a leaf. */
   spans(leaf: number, page: number): boolean {
     const count = this.count(leaf);
@@ -182,6 +224,19 @@ export class MappingPool {
       else high = middle;
     }
     return low;
+  }
+
+  /** What {@link search} returns for a leaf, if that is `index` or one of the next few; else -1. */
+  searchNear(leaf: number, index: number, page: number, offset: number): number {
+    const entries = this.#entries;
+    const first = leaf * FANOUT;
+    if (index === 0 || !this.startsUpTo(first + index - 1, page, offset)) return NONE;
+    const end = Math.min(index + NEARBY, this.#count[leaf]!); // A node of this pool.
+    for (let at = index; at < end; at += 1) {
+      const start = entries[(first + at) * ENTRY_DOUBLES]!; // A slot of this pool.
+      if (start > page || (start === page && this.startOffset(first + at) > offset)) return at;
+    }
+    return NONE;
   }
 
   setMapping(
@@ -213,39 +268,83 @@ export class MappingPool {
     this.#words[slot * ENTRY_WORDS + START_OFFSET_AND_FLAGS] = offset;
   }
 
-  /** Makes room for one entry at `index` of a node that is not full; what is in it then is not defined. */
+  /**
+   * Makes room in a leaf for a mapping that belongs at `index`, with as few moves as it takes: none if there is a dead
+   * entry on either side. Returns the slot of the room, which is live from now on, or -1 if all entries are.
+   */
+  room(leaf: number, index: number): number {
+    const live = this.#live[leaf]!; // A node of this pool.
+    if (live === ALL) return NONE;
+    const first = leaf * FANOUT;
+    if (index > 0 && (live & (1 << (index - 1))) === 0) {
+      this.#live[leaf] = live | (1 << (index - 1));
+      return first + index - 1;
+    }
+    // Entries that were never used are behind all others, and as good as dead.
+    const above = ~live & ~lowBits(index);
+    const below = ~live & lowBits(index);
+    const up = above === 0 ? FAR : lowestBit(above);
+    const down = below === 0 ? -FAR : highestBit(below);
+    if (index - 1 - down <= up - index) {
+      this.#moveEntries(first + down + 1, first + index, first + down);
+      this.#live[leaf] = live | (1 << down);
+      return first + index - 1;
+    }
+    this.#moveEntries(first + index, first + up, first + index + 1);
+    this.#live[leaf] = live | (1 << up);
+    if (up === this.count(leaf)) this.#count[leaf] = up + 1;
+    return first + index;
+  }
+
+  /** Lets a live entry die. */
+  killOne(leaf: number, index: number): void {
+    this.#live[leaf] = this.#live[leaf]! & ~(1 << index); // A node of this pool.
+  }
+
+  /** Lets the entries of a leaf from `index` up to `end` die. Returns how many of them were live. */
+  kill(leaf: number, index: number, end: number): number {
+    const live = this.#live[leaf]!; // A node of this pool.
+    const left = live & (lowBits(index) | ~lowBits(end));
+    this.#live[leaf] = left;
+    return bitCount(live ^ left);
+  }
+
+  /** Takes the dead entries out of a leaf. */
+  compact(leaf: number): void {
+    const count = this.count(leaf);
+    const first = leaf * FANOUT;
+    let end = 0;
+    for (let index = 0; index < count; index += 1) {
+      if (!this.isLive(leaf, index)) continue;
+      if (end < index) this.#moveEntries(first + index, first + index + 1, first + end);
+      end += 1;
+    }
+    this.#setCount(leaf, end);
+  }
+
+  /** Makes room for a child at `index` of an inner node that is not full; what is in it then is not defined. */
   open(node: number, index: number): void {
     const count = this.count(node);
-    const at = (node * FANOUT + index) * ENTRY_DOUBLES;
-    if (index < count)
-      this.#entries.copyWithin(at + ENTRY_DOUBLES, at, (node * FANOUT + count) * ENTRY_DOUBLES);
-    this.#count[node] = count + 1;
+    const at = node * FANOUT + index;
+    this.#moveEntries(at, node * FANOUT + count, at + 1);
+    this.#setCount(node, count + 1);
   }
 
-  /** Takes `amount` entries from `index` on out of a node. */
-  close(node: number, index: number, amount: number): void {
+  /** Takes the child at `index` out of an inner node. */
+  close(node: number, index: number): void {
     const count = this.count(node);
-    const at = (node * FANOUT + index) * ENTRY_DOUBLES;
-    if (index + amount < count)
-      this.#entries.copyWithin(
-        at,
-        at + amount * ENTRY_DOUBLES,
-        (node * FANOUT + count) * ENTRY_DOUBLES,
-      );
-    this.#count[node] = count - amount;
+    const at = node * FANOUT + index;
+    this.#moveEntries(at + 1, node * FANOUT + count, at);
+    this.#setCount(node, count - 1);
   }
 
-  /** Moves the entries of `from`, those before `index` excepted, to the end of `to`. */
+  /** Moves the entries of `from`, those before `index` excepted, to the end of `to`; there are no dead ones. */
   move(from: number, index: number, to: number): void {
     const count = this.count(from);
     const end = this.count(to);
-    this.#entries.copyWithin(
-      (to * FANOUT + end) * ENTRY_DOUBLES,
-      (from * FANOUT + index) * ENTRY_DOUBLES,
-      (from * FANOUT + count) * ENTRY_DOUBLES,
-    );
-    this.#count[from] = index;
-    this.#count[to] = end + count - index;
+    this.#moveEntries(from * FANOUT + index, from * FANOUT + count, to * FANOUT + end);
+    this.#setCount(from, index);
+    this.#setCount(to, end + count - index);
   }
 
   /** Puts `leaf` behind `before` in the order of leaves. */
@@ -265,6 +364,18 @@ export class MappingPool {
     if (previous !== NONE) this.#next[previous] = next;
   }
 
+  /** Moves the entries from slot `from` up to `end` to slot `to` and those behind it. */
+  #moveEntries(from: number, end: number, to: number): void {
+    if (from < end)
+      this.#entries.copyWithin(to * ENTRY_DOUBLES, from * ENTRY_DOUBLES, end * ENTRY_DOUBLES);
+  }
+
+  /** All of so many entries are live. */
+  #setCount(node: number, count: number): void {
+    this.#count[node] = count;
+    this.#live[node] = lowBits(count);
+  }
+
   #grow(): void {
     const nodes = 2 * this.#count.length;
     assert(nodes <= NODES_MAX, 'the limit on mappings bounds the nodes');
@@ -274,6 +385,7 @@ export class MappingPool {
     this.#entries = entries;
     this.#words = words;
     this.#count = grown(this.#count, new Uint8Array(nodes));
+    this.#live = grown(this.#live, new Int32Array(nodes));
     this.#next = grown(this.#next, new Int32Array(nodes));
     this.#previous = grown(this.#previous, new Int32Array(nodes));
   }

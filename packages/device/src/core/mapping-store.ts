@@ -8,14 +8,13 @@
  */
 
 import { assert } from '@viommu/common';
+import { LEVELS_MAX, MappingPath } from './mapping-path.ts';
 import { FANOUT, type MappingPool, NONE } from './mapping-pool.ts';
 
 /** A node with fewer entries looks for a neighbour to join. */
 const HALF = FANOUT / 2;
 /** Two neighbours join if they have no more than this together, so that the next insertion does not split them again. */
 const JOINED_MAX = 24;
-/** Far above what the limit on mappings allows with eight entries to a node. */
-const LEVELS_MAX = 16;
 
 /** Where a full node is cut: in the middle, or at the edge of the tree where it grows. */
 type Growth = 'inside' | 'low end' | 'high end';
@@ -29,14 +28,12 @@ export class MappingStore {
   #root: number = NONE;
   /** Levels above the leaves. */
   #height = 0;
-  /** The walk from a leaf (level 0) to the root: nodes, and the index that was taken in each. */
-  readonly #node = new Int32Array(LEVELS_MAX);
-  readonly #index = new Int32Array(LEVELS_MAX);
-  /** True while the noted way leads to a leaf of the tree: until nodes are cut, joined or freed. */
-  #noted = false;
+  /** The way that was walked last. */
+  readonly #path: MappingPath;
 
   constructor(pool: MappingPool) {
     this.#pool = pool;
+    this.#path = new MappingPath(pool);
   }
 
   /** Nodes that a search visits. */
@@ -55,16 +52,13 @@ export class MappingStore {
     let node = this.#root;
     if (node === NONE) return NONE;
     for (let level = this.#height; level > 0; level -= 1) node = this.#pool.child(node * FANOUT);
-    return node * FANOUT;
+    return this.#pool.liveFrom(node, 0);
   }
 
   /** The slot of the mapping that follows the one at `slot`, or -1. */
   next(slot: number): number {
-    const pool = this.#pool;
     const leaf = Math.floor(slot / FANOUT);
-    if (slot + 1 < leaf * FANOUT + pool.count(leaf)) return slot + 1;
-    const next = pool.next(leaf);
-    return next === NONE ? NONE : next * FANOUT;
+    return this.#at(leaf, slot + 1 - leaf * FANOUT);
   }
 
   /** The slot of the lowest mapping that touches the range, or -1. */
@@ -100,25 +94,24 @@ export class MappingStore {
     if (this.#root === NONE) {
       this.#root = pool.allocate();
       this.#height = 0;
-      this.#noted = false;
+      this.#path.noted = false;
     }
-    let leaf = this.#descend(startPage, startOffset);
-    let index = pool.search(leaf, 0, startPage, startOffset);
+    const index = this.#path.locate(this.#root, this.#height, startPage, startOffset);
+    const leaf = this.#path.node[0]!; // Where the way leads.
     const before = this.#before(leaf, index);
     if (before !== NONE && pool.reaches(before, startPage, startOffset)) return false;
     const after = this.#at(leaf, index);
     if (after !== NONE && pool.startsUpTo(after, lastPage, lastOffset)) return false;
-    if (pool.count(leaf) === FANOUT) {
+    let slot = pool.room(leaf, index);
+    if (slot === NONE) {
       let growth: Growth = 'inside';
       if (index === FANOUT && after === NONE) growth = 'high end';
       else if (index === 0 && before === NONE) growth = 'low end';
       this.#split(0, index, growth, startPage, startOffset);
-      leaf = this.#node[0]!; // Where the split left the new entry.
-      index = this.#index[0]!; // Likewise.
+      slot = pool.room(this.#path.node[0]!, this.#path.index[0]!); // Where the split left the new entry.
     }
-    pool.open(leaf, index);
     pool.setMapping(
-      leaf * FANOUT + index,
+      slot,
       startPage,
       startOffset,
       lastPage,
@@ -140,38 +133,62 @@ export class MappingStore {
     lastOffset: number,
   ): boolean {
     if (this.#root === NONE) return true;
+    const index = this.#path.locate(this.#root, this.#height, startPage, startOffset) - 1;
+    const leaf = this.#path.node[0]!; // Where the way leads.
+    // Mostly it is one mapping that the driver made.
+    if (
+      !this.#startsAt(leaf, index, startPage, startOffset) ||
+      !this.#pool.endsAt(leaf * FANOUT + index, lastPage, lastOffset)
+    )
+      return this.#removeRange(startPage, startOffset, lastPage, lastOffset);
+    this.#pool.killOne(leaf, index);
+    this.size -= 1;
+    this.#pool.mappings -= 1;
+    if (this.#pool.size(leaf) < HALF) this.#shrink(0);
+    return true;
+  }
+
+  #removeRange(
+    startPage: number,
+    startOffset: number,
+    lastPage: number,
+    lastOffset: number,
+  ): boolean {
     const pool = this.#pool;
     let checked = false;
     for (;;) {
-      let leaf = this.#descend(startPage, startOffset);
-      let index = pool.search(leaf, 0, startPage, startOffset);
+      let index = this.#path.locate(this.#root, this.#height, startPage, startOffset);
+      let leaf = this.#path.node[0]!; // Where the way leads.
       // A mapping that starts where the range does is not before it, and nothing reaches it from before.
-      const exact = index > 0 && startsAt(pool, leaf * FANOUT + index - 1, startPage, startOffset);
-      if (exact) index -= 1;
-      else if (!checked) {
-        const before = this.#before(leaf, index);
-        if (before !== NONE && pool.reaches(before, startPage, startOffset)) return false;
+      if (this.#startsAt(leaf, index - 1, startPage, startOffset)) index -= 1;
+      else {
+        if (!checked) {
+          const before = this.#before(leaf, index);
+          if (before !== NONE && pool.reaches(before, startPage, startOffset)) return false;
+        }
+        let slot = pool.liveFrom(leaf, index);
+        if (slot === NONE) {
+          if (!this.#path.step(this.#height)) return true;
+          leaf = this.#path.node[0]!; // Where the step went.
+          slot = pool.liveFrom(leaf, 0);
+        }
+        index = slot - leaf * FANOUT;
+        if (!pool.startsUpTo(slot, lastPage, lastOffset)) return true;
       }
-      if (index === pool.count(leaf)) {
-        if (!this.#step()) return true;
-        leaf = this.#node[0]!; // Where the step went.
-        index = 0;
-      }
-      let end = index;
       const count = pool.count(leaf);
+      let end = index + 1;
       while (end < count && pool.startsUpTo(leaf * FANOUT + end, lastPage, lastOffset)) end += 1;
-      if (end === index) return true;
       const next = end === count ? pool.next(leaf) : NONE;
-      const more = next !== NONE && pool.startsUpTo(next * FANOUT, lastPage, lastOffset);
+      const more = next !== NONE && pool.startsUpTo(pool.liveFrom(next, 0), lastPage, lastOffset);
       if (!checked) {
-        const final = more ? this.#startingUpTo(lastPage, lastOffset) : leaf * FANOUT + end - 1;
+        const final = more ? this.#startingUpTo(lastPage, lastOffset) : pool.liveBefore(leaf, end);
         if (reachesBeyond(pool, final, lastPage, lastOffset)) return false;
         checked = true;
       }
-      pool.close(leaf, index, end - index);
-      this.size -= end - index;
-      pool.mappings -= end - index;
-      if (pool.count(leaf) < HALF) this.#shrink(0);
+      const removed = pool.kill(leaf, index, end);
+      this.size -= removed;
+      pool.mappings -= removed;
+      if (pool.size(leaf) < HALF) this.#shrink(0);
       if (!more) return true;
     }
   }
@@ -181,7 +198,7 @@ export class MappingStore {
     this.#pool.mappings -= this.size;
     this.size = 0;
     if (this.#root !== NONE) this.#releaseTree(this.#root, this.#height);
-    this.#noted = false;
+    this.#path.noted = false;
     this.#root = NONE;
     this.#height = 0;
   }
@@ -196,55 +213,32 @@ export class MappingStore {
     return this.#before(node, pool.search(node, 0, page, offset));
   }
 
-  /** Walks to the leaf where `offset` in `page` belongs, and notes the way. */
-  #descend(page: number, offset: number): number {
+  /** True if a live entry of a leaf starts at `offset` in `page`; none has the index -1. */
+  #startsAt(leaf: number, index: number, page: number, offset: number): boolean {
     const pool = this.#pool;
-    let node = this.#node[0]!; // There is a level 0.
-    // Drivers work in one place for a while, so the way is often the one noted last.
-    if (this.#noted && pool.spans(node, page)) return node;
-    node = this.#root;
-    for (let level = this.#height; level > 0; level -= 1) {
-      // The start of a first child is not looked at: everything lower belongs there as well.
-      const index = pool.search(node, 1, page, offset) - 1;
-      this.#node[level] = node;
-      this.#index[level] = index;
-      node = pool.child(node * FANOUT + index);
-    }
-    this.#node[0] = node;
-    this.#noted = true;
-    return node;
+    const slot = leaf * FANOUT + index;
+    return (
+      index >= 0 &&
+      pool.startPage(slot) === page &&
+      pool.startOffset(slot) === offset &&
+      pool.isLive(leaf, index)
+    );
   }
 
-  /** Moves the noted way to the next leaf. False if there is none. */
-  #step(): boolean {
-    const pool = this.#pool;
-    let level = 1;
-    while (level <= this.#height && this.#index[level]! + 1 === pool.count(this.#node[level]!))
-      // On the noted way.
-      level += 1;
-    if (level > this.#height) return false;
-    let node = this.#node[level]!; // Likewise.
-    this.#index[level] = this.#index[level]! + 1; // Likewise.
-    for (; level > 0; level -= 1) {
-      node = pool.child(node * FANOUT + this.#index[level]!); // Likewise.
-      this.#node[level - 1] = node;
-      this.#index[level - 1] = 0;
-    }
-    return true;
-  }
-
-  /** The slot before `index` in a leaf, in the leaf before if need be, or -1. */
+  /** The slot of the mapping before `index` in a leaf, in the leaf before if need be, or -1. */
   #before(leaf: number, index: number): number {
-    if (index > 0) return leaf * FANOUT + index - 1;
+    const slot = this.#pool.liveBefore(leaf, index);
+    if (slot !== NONE) return slot;
     const previous = this.#pool.previous(leaf);
-    return previous === NONE ? NONE : previous * FANOUT + this.#pool.count(previous) - 1;
+    return previous === NONE ? NONE : this.#pool.liveBefore(previous, FANOUT);
   }
 
-  /** The slot at `index` in a leaf, in the leaf behind if need be, or -1. */
+  /** The slot of the mapping at `index` in a leaf or behind it, in the next leaf if need be, or -1. */
   #at(leaf: number, index: number): number {
-    if (index < this.#pool.count(leaf)) return leaf * FANOUT + index;
+    const slot = this.#pool.liveFrom(leaf, index);
+    if (slot !== NONE) return slot;
     const next = this.#pool.next(leaf);
-    return next === NONE ? NONE : next * FANOUT;
+    return next === NONE ? NONE : this.#pool.liveFrom(next, 0);
   }
 
   /**
@@ -253,8 +247,8 @@ export class MappingStore {
    */
   #split(level: number, index: number, growth: Growth, page: number, offset: number): void {
     const pool = this.#pool;
-    this.#noted = false;
-    const node = this.#node[level]!; // On the noted way.
+    this.#path.noted = false;
+    const node = this.#path.node[level]!; // On the noted way.
     let kept = HALF;
     if (growth === 'high end') kept = FANOUT;
     // The child that is cut at the low end stays, and the entry goes behind it.
@@ -263,8 +257,8 @@ export class MappingStore {
     pool.move(node, kept, right);
     if (level === 0) pool.link(right, node);
     const inRight = index > kept || kept === FANOUT;
-    this.#node[level] = inRight ? right : node;
-    this.#index[level] = inRight ? index - kept : index;
+    this.#path.node[level] = inRight ? right : node;
+    this.#path.index[level] = inRight ? index - kept : index;
     if (kept === FANOUT) this.#adopt(level + 1, growth, page, offset, right);
     else {
       const slot = right * FANOUT;
@@ -282,15 +276,15 @@ export class MappingStore {
       pool.setChild(root * FANOUT, 0, 0, this.#root);
       this.#root = root;
       this.#height = level;
-      this.#node[level] = root;
-      this.#index[level] = 0;
+      this.#path.node[level] = root;
+      this.#path.index[level] = 0;
     }
-    let index = this.#index[level]! + 1; // On the noted way.
-    if (pool.count(this.#node[level]!) === FANOUT) {
+    let index = this.#path.index[level]! + 1; // On the noted way.
+    if (pool.count(this.#path.node[level]!) === FANOUT) {
       this.#split(level, index, growth, page, offset);
-      index = this.#index[level]!; // Where the split left the child.
+      index = this.#path.index[level]!; // Where the split left the child.
     }
-    const node = this.#node[level]!; // Likewise.
+    const node = this.#path.node[level]!; // Likewise.
     pool.open(node, index);
     pool.setChild(node * FANOUT + index, page, offset, child);
   }
@@ -298,23 +292,23 @@ export class MappingStore {
   /** After entries of the noted node at `level` were removed: joins it with a neighbour, or frees it. */
   #shrink(level: number): void {
     const pool = this.#pool;
-    const node = this.#node[level]!; // On the noted way.
-    const count = pool.count(node);
+    const node = this.#path.node[level]!; // On the noted way.
+    const count = pool.size(node);
     if (level === this.#height) {
       this.#shrinkRoot();
       return;
     }
     if (count >= HALF) return;
-    const parent = this.#node[level + 1]!; // Likewise: the node is not the root.
-    const index = this.#index[level + 1]!; // Likewise.
+    const parent = this.#path.node[level + 1]!; // Likewise: the node is not the root.
+    const index = this.#path.index[level + 1]!; // Likewise.
     const slot = parent * FANOUT + index;
     if (count === 0) this.#drop(level, parent, index);
     else if (
       index + 1 < pool.count(parent) &&
-      count + pool.count(pool.child(slot + 1)) <= JOINED_MAX
+      count + pool.size(pool.child(slot + 1)) <= JOINED_MAX
     )
       this.#join(level, parent, index + 1);
-    else if (index > 0 && count + pool.count(pool.child(slot - 1)) <= JOINED_MAX)
+    else if (index > 0 && count + pool.size(pool.child(slot - 1)) <= JOINED_MAX)
       this.#join(level, parent, index);
     else return;
     this.#shrink(level + 1);
@@ -323,13 +317,13 @@ export class MappingStore {
   #shrinkRoot(): void {
     const pool = this.#pool;
     const root = this.#root;
-    if (pool.count(root) === 0) {
-      this.#noted = false;
+    if (pool.size(root) === 0) {
+      this.#path.noted = false;
       this.#root = NONE;
       this.#height = 0;
       pool.release(root);
     } else if (this.#height > 0 && pool.count(root) === 1) {
-      this.#noted = false;
+      this.#path.noted = false;
       this.#root = pool.child(root * FANOUT);
       this.#height -= 1;
       pool.release(root);
@@ -341,19 +335,24 @@ export class MappingStore {
     const pool = this.#pool;
     const slot = parent * FANOUT + index;
     const right = pool.child(slot);
+    const left = pool.child(slot - 1);
     // The start of its first child is known only here.
     if (level > 0) pool.setStart(right * FANOUT, pool.startPage(slot), pool.startOffset(slot));
-    pool.move(right, 0, pool.child(slot - 1));
+    else {
+      pool.compact(left);
+      pool.compact(right);
+    }
+    pool.move(right, 0, left);
     this.#drop(level, parent, index);
   }
 
   /** Frees the empty child at `index` of `parent`. */
   #drop(level: number, parent: number, index: number): void {
     const pool = this.#pool;
-    this.#noted = false;
+    this.#path.noted = false;
     const node = pool.child(parent * FANOUT + index);
     if (level === 0) pool.unlink(node);
-    pool.close(parent, index, 1);
+    pool.close(parent, index);
     pool.release(node);
   }
 
@@ -364,10 +363,6 @@ export class MappingStore {
         this.#releaseTree(pool.child(node * FANOUT + index), level - 1);
     pool.release(node);
   }
-}
-
-function startsAt(pool: MappingPool, slot: number, page: number, offset: number): boolean {
-  return pool.startPage(slot) === page && pool.startOffset(slot) === offset;
 }
 
 function reachesBeyond(pool: MappingPool, slot: number, page: number, offset: number): boolean {

@@ -6,6 +6,9 @@ import type { MappingStore } from './mapping-store.ts';
 import { isBefore } from './reserved-region.ts';
 import type { IommuState } from './state.ts';
 
+// As constants of this module they cost nothing on the hot path.
+const { OK, INVAL, RANGE, NOENT } = Status;
+
 /**
  * Removes the mappings inside the range from `start` to `last`, both included; gaps are fine (5.1, 5.4), and so is any
  * alignment (5.3). What is removed is added to `removed`, if anybody wants to know.
@@ -19,17 +22,17 @@ export function unmap(
   lastOffset: number,
   removed: Range<Iova>[] | undefined,
 ): Status {
-  if (isBefore(lastPage, lastOffset, startPage, startOffset)) return Status.INVAL; // 5.2
+  if (isBefore(lastPage, lastOffset, startPage, startOffset)) return INVAL; // 5.2
   const domain = state.domains.get(domainId);
-  if (domain === undefined) return Status.NOENT; // iommu.dev.unmap.domain-missing
-  if (domain.bypass) return Status.INVAL; // iommu.dev.unmap.bypass-domain
+  if (domain === undefined) return NOENT; // iommu.dev.unmap.domain-missing
+  if (domain.bypass) return INVAL; // iommu.dev.unmap.bypass-domain
   const { mappings } = domain;
   if (removed !== undefined)
     collect(state.pool, mappings, startPage, startOffset, lastPage, lastOffset, removed);
   // 5.6: all or nothing.
-  if (!mappings.removeInside(startPage, startOffset, lastPage, lastOffset)) return Status.RANGE; // iommu.dev.unmap.split-status, iommu.dev.unmap.split-removes-nothing
+  if (!mappings.removeInside(startPage, startOffset, lastPage, lastOffset)) return RANGE; // iommu.dev.unmap.split-status, iommu.dev.unmap.split-removes-nothing
   state.revoke(startPage, lastPage);
-  return Status.OK; // iommu.dev.unmap.partial-coverage-ok
+  return OK; // iommu.dev.unmap.partial-coverage-ok
 }
 
 function collect(
