@@ -199,7 +199,9 @@ export class PackedDriverQueue implements DriverQueue {
       this.#nextUsed -= this.size;
       this.#usedLap ^= AVAIL | USED;
     }
-    return this.#lists.end(id);
+    const token = this.#lists.token(id);
+    this.#lists.end(id);
+    return token;
   }
 
   ready(): boolean {

@@ -80,16 +80,13 @@ export class PackedListBook {
     this.#published = this.#added;
   }
 
-  /** Takes a list back. Returns its token. */
-  end(id: number): number {
+  /** Takes a list back. */
+  end(id: number): void {
     const at = this.#oldest;
     this.#oldest = at + 1 === this.#size ? 0 : at + 1;
     this.#ids[at] = id;
     this.#ended = (this.#ended + 1) & 0xffff;
-    const entry = id << ENTRY_SHIFT;
-    const token = this.#entries[entry | TOKEN]!; // Below the size, as in all of these.
-    this.#entries[entry | TOKEN] = FREE;
-    return token;
+    this.#entries[(id << ENTRY_SHIFT) | TOKEN] = FREE;
   }
 
   /** The token of the list in flight with `id`, which is below the size; else -1. */

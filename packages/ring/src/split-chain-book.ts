@@ -90,22 +90,19 @@ export class SplitChainBook {
     this.#freeFirst = entries[(entries[entry | LAST]! << ENTRY_SHIFT) | NEXT_ID]!;
     this.#freeCount -= count;
     entries[entry | TOKEN] = token;
-    entries[entry | WRITABLE] = buffers.writableBytes;
     entries[entry | POSITION] = position;
     return head;
   }
 
-  /** Takes a chain back, its descriptors in a row. Returns its token. */
-  end(head: number): number {
+  /** Takes a chain back, its descriptors in a row. */
+  end(head: number): void {
     const entries = this.#entries;
     const entry = head << ENTRY_SHIFT;
-    const token = entries[entry | TOKEN]!; // A head, as in all of these.
     entries[entry | TOKEN] = FREE;
     if (this.#freeCount === 0) this.#freeFirst = head;
     else entries[(this.#freeLast << ENTRY_SHIFT) | NEXT_ID] = head;
-    this.#freeLast = entries[entry | LAST]!;
+    this.#freeLast = entries[entry | LAST]!; // A head, as in all of these.
     this.#freeCount += entries[entry | COUNT]!;
-    return token;
   }
 
   /** The token of the chain in flight that begins with `head`, which is below the size; else -1. */
@@ -174,6 +171,7 @@ export class SplitChainBook {
     this.#lists[head] = buffers;
     this.#entries[entry | REVISION] = buffers.revision;
     this.#entries[entry | COUNT] = count;
+    this.#entries[entry | WRITABLE] = buffers.writableBytes;
   }
 
   #describeChain(head: number, buffers: BufferList): void {

@@ -152,9 +152,11 @@ export class SplitDriverQueue implements DriverQueue {
     const element = this.#used + USED_ELEMENTS + (next & this.#mask) * USED_ELEMENT_BYTES;
     const head = this.#memory.getUint32(element + USED_ID);
     const bytes = this.#memory.getUint32(element + USED_LENGTH);
-    if (!this.#isInFlight(head)) return BROKEN;
+    const token = this.#tokenOf(head);
+    if (token < 0) return BROKEN;
     this.takenBytes = bytes;
-    return this.#end(head);
+    this.#end(head);
+    return token;
   }
 
   /** As {@link take}: an element may stand for a batch, and names the last of the heads that became available then. */
@@ -164,7 +166,7 @@ export class SplitDriverQueue implements DriverQueue {
       const element = this.#used + USED_ELEMENTS + (next & this.#mask) * USED_ELEMENT_BYTES;
       named = this.#memory.getUint32(element + USED_ID);
       this.#usedBytes = this.#memory.getUint32(element + USED_LENGTH);
-      if (!this.#isInFlight(named)) return BROKEN;
+      if (this.#tokenOf(named) < 0) return BROKEN;
     }
     const head = this.#entries[next & this.#mask]!; // Below the size.
     const last = head === named;
@@ -172,7 +174,9 @@ export class SplitDriverQueue implements DriverQueue {
     if (!last && ((next + 1) & 0xffff) === this.#seenUsed)
       return this.#break('a batch that ends behind the used index');
     this.takenBytes = last ? this.#usedBytes : this.#chains.writableBytes(head);
-    return this.#end(head);
+    const token = this.#chains.token(head);
+    this.#end(head);
+    return token;
   }
 
   ready(): boolean {
@@ -239,10 +243,10 @@ export class SplitDriverQueue implements DriverQueue {
     if (broken) this.fault = BROKEN_BEFORE;
   }
 
-  /** Takes a chain back. Returns its token. */
-  #end(head: number): number {
+  /** Takes a chain back. */
+  #end(head: number): void {
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
-    return this.#chains.end(head);
+    this.#chains.end(head);
   }
 
   /** Reads the used index. True if it shows something to do, be it only a fault. */
@@ -258,13 +262,15 @@ export class SplitDriverQueue implements DriverQueue {
     return true;
   }
 
-  /** True if the device may use `head`; if not, the queue is broken. */
-  #isInFlight(head: number): boolean {
-    if (head >= this.size) this.#break('a used id lies outside the descriptor table');
-    else if (this.#chains.token(head) < 0) this.#break('a used id that is no head in flight');
-    else if (this.#isHeldBack(head)) this.#break('a used id that was not available yet');
-    else return true;
-    return false;
+  /** The token of the chain that the device used under `head`; BROKEN if it may not have, and the queue is then. */
+  #tokenOf(head: number): number {
+    if (head >= this.size) return this.#break('a used id lies outside the descriptor table');
+    const token = this.#chains.token(head);
+    if (token < 0) return this.#break('a used id that is no head in flight');
+    // Mostly nothing is held back.
+    if (this.#publishedAvailable !== this.#nextAvailable && this.#isHeldBack(head))
+      return this.#break('a used id that was not available yet');
+    return token;
   }
 
   /** True if `head` was added and not yet published, so that the device cannot have used it. */
