@@ -38,6 +38,8 @@ const { virtStart, virtEnd, physStart, domain: domainAt, flags: flagsAt } = MapR
 /** Streaming: requests added at a time, and chains used before the device publishes. */
 const STREAM_ADD = 16;
 const STREAM_BURST = 8;
+/** As in `IommuDevice`: a burst is published in parts, so that the driver takes the first answers meanwhile. */
+const PUBLISHED_AT_ONCE = 16;
 /** In a batch the driver publishes so many requests at a time, and tells the device when it has added all of them. */
 const SHOWN_TOGETHER = 16;
 /** How long a sleeper waits before it looks whether it may end. */
@@ -63,15 +65,18 @@ function ring({ pollsMax, batchUsed = false, ...rest }: Options): Variant {
       const handler = new Handler(memory.view);
       queue.suppressNotification();
       arena.meet();
-      const burst = batch === 0 ? STREAM_BURST : SIZE;
+      const most = batch === 0 ? STREAM_BURST : PUBLISHED_AT_ONCE;
       while (!arena.stopped()) {
         if (!waiter.wait(queue, SLEEP_MS)) continue;
         // Looks whether it may end only when there is nothing to do.
+        let wanted = false;
         do {
-          queue.serve(handler, chain, burst);
+          queue.serve(handler, chain, most);
           if (queue.fault !== undefined) throw new Error(queue.fault);
-          if (queue.publish()) interrupt.ring();
+          // Rings once for all of it: waking the driver takes longer than the rest of the burst.
+          if (queue.publish()) wanted = true;
         } while (queue.ready());
+        if (wanted) interrupt.ring();
       }
     },
     driver(arena, batch, limit) {
@@ -136,7 +141,8 @@ class Handler implements ChainHandler {
     writableBytes: number,
   ): number {
     if (readableBytes < MapRequest.size || writableBytes < TAIL_BYTES) return 0;
-    this.#view.setUint32(writable, check(this.#view, readable), true);
+    const view = this.#view;
+    view.setUint32(writable, check(view, readable), true);
     return TAIL_BYTES;
   }
 
