@@ -17,7 +17,6 @@ const LAST_COMPATIBLE_VERSION = 16;
 const CELL_BYTES = 4;
 const ADDRESS_BYTES = 8;
 const RESERVATION_BYTES = 2 * ADDRESS_BYTES;
-const NAME_CHARS_MAX = 255;
 
 /** The cells of the header, in the order of the bytes. */
 const HEADER = [
@@ -77,7 +76,7 @@ function readReservations(view: DataView, offset: number): MemoryReservation[] {
 
 /** A block of the blob, by what the header says. */
 function part(view: DataView, offset: number, size: number, alignment: number): DataView {
-  if (offset % alignment !== 0 || size % alignment !== 0 || offset + size > view.byteLength)
+  if (offset % alignment !== 0 || offset + size > view.byteLength)
     throw bad(`has a block of ${size} bytes at ${offset}, where there is no room for it`);
   return new DataView(view.buffer, view.byteOffset + offset, size);
 }
@@ -244,7 +243,7 @@ class Writer {
 
 function textAt(view: DataView, offset: number): string {
   let text = '';
-  for (let at = offset; at < view.byteLength && text.length <= NAME_CHARS_MAX; at += 1) {
+  for (let at = offset; at < view.byteLength; at += 1) {
     const code = view.getUint8(at);
     if (code === 0) return text;
     text += String.fromCharCode(code);

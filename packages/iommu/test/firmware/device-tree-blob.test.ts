@@ -152,6 +152,33 @@ describe('a flattened device tree', () => {
     );
   });
 
+  it('is refused if its structure lies at an odd place, though all of it is there', () => {
+    const bytes = buildDeviceTreeBlob(sample());
+    const at = new DataView(bytes.buffer).getUint32(AT.structureOffset);
+    const moved = new Uint8Array(bytes.length + 2);
+    moved.set(bytes.subarray(0, at));
+    moved.set(bytes.subarray(at), at + 2);
+    const view = new DataView(moved.buffer);
+    for (const field of [AT.totalSize, AT.structureOffset, AT.stringsOffset])
+      view.setUint32(field, view.getUint32(field) + 2);
+    expect(() => parseDeviceTreeBlob(moved)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+  });
+
+  it('is refused if a node has a property twice', () => {
+    const root = new DeviceTreeNode();
+    root.setCells('a', 1);
+    root.setCells('b', 2);
+    const bytes = buildDeviceTreeBlob(new DeviceTree(root));
+    const view = new DataView(bytes.buffer);
+    // The second name becomes the first.
+    const second = view.getUint32(AT.structureOffset) + 2 * 4 + 4 * 4 + 2 * 4;
+    expect(view.getUint32(second)).toBe(2);
+    view.setUint32(second, 0);
+    expect(() => parseDeviceTreeBlob(bytes)).toThrow(
+      expect.objectContaining({ code: 'EINVAL', message: expect.stringContaining('twice') }),
+    );
+  });
+
   it('is refused if it is larger than any', () => {
     const bytes = new Uint8Array(40);
     new DataView(bytes.buffer).setUint32(AT.totalSize, BLOB_BYTES_MAX + 1);

@@ -35,6 +35,8 @@ describe('the endpoints of a VIOT table', () => {
     expect(idsOf(from, pciDevice(0x0010, bridge, { segment: 1 }))).toEqual([0x10110]);
     expect(idsOf(from, pciDevice(0x0010, bridge))).toEqual([0x110]);
     expect(idsOf(from, pciDevice(0x0010, bridge, { segment: 2 }))).toBe('ENODEV');
+    const later = firmware(pci, range({ segmentStart: 2, segmentEnd: 3, bdfStart: 8 }));
+    expect(idsOf(later, pciDevice(0x0010, bridge, { segment: 3 }))).toEqual([0x10008]);
   });
 
   it('are found in the first range that has them, and each requester id for itself', () => {
