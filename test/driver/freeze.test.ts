@@ -1,6 +1,6 @@
 /** Freezing a driver and going on after whatever happened to its host: here that is a reset, or another host. */
 
-import { type ErrorCode, IommuError, Protection } from '@viommu/common';
+import { ADDRESS_MAX, Protection } from '@viommu/common';
 import type { IommuDeviceOptions } from '@viommu/device';
 import {
   type Domain,
@@ -13,7 +13,7 @@ import {
   unmapPages,
 } from '@viommu/driver';
 import { describe, expect, it } from 'vitest';
-import { RealGuest, type RealGuestOptions } from './real-guest.ts';
+import { RealGuest, type RealGuestOptions, codeOf } from './real-guest.ts';
 
 const RW = Protection.READ | Protection.WRITE;
 
@@ -45,16 +45,6 @@ function frozen(options: RealGuestOptions = {}): Frozen {
   driver.freeze();
   guest.done.length = 0;
   return { guest, endpoints, domains, before };
-}
-
-function codeOf(action: () => unknown): ErrorCode | undefined {
-  try {
-    action();
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof IommuError)) throw error;
-    return error.code;
-  }
 }
 
 describe('freeze and restore', () => {
@@ -141,8 +131,10 @@ describe('freeze and restore', () => {
 
   it.each<[string, IommuDeviceOptions]>([
     ['the page sizes', { pageSizeMask: 0x20_1000n }],
-    ['the input range', { inputRange: { start: 0n, last: 0xffff_ffffn } }],
-    ['the domain range', { domainRange: { first: 0, last: 100 } }],
+    ['the addresses', { inputRange: { start: 0n, last: 0xffff_ffffn } }],
+    ['the lowest addresses', { inputRange: { start: 0x1000n, last: ADDRESS_MAX } }],
+    ['the domain numbers', { domainRange: { first: 0, last: 100 } }],
+    ['the lowest domain numbers', { domainRange: { first: 1, last: 0xffff_ffff } }],
     ['the probe size', { probeSize: 256 }],
     ['the queues', { queueSize: 128 }],
   ])('S1.11 [A25] EINVAL, and broken, if %s are not what they were', (_, options) => {

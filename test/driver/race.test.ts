@@ -16,7 +16,7 @@ import {
   unmapPages,
 } from '@viommu/driver';
 import { describe, expect, it } from 'vitest';
-import { OpenConcurrency, RealGuest } from './real-guest.ts';
+import { OpenConcurrency, RealGuest, RecordedConcurrency } from './real-guest.ts';
 
 const RW = Protection.READ | Protection.WRITE;
 
@@ -138,6 +138,36 @@ describe('the count of endpoints', () => {
     attach(domain, first);
     guest.verify();
     expect(guest.done.slice(-2)).toEqual(['map 1: 40-40', 'unmap 1: 40-40']);
+  });
+});
+
+describe('the locks of two domains', () => {
+  it('S1.12 are taken in the order of their numbers, whichever way an endpoint moves', () => {
+    const concurrency = new RecordedConcurrency();
+    const { driver } = new RealGuest({ driver: { concurrency } });
+    const endpoint = driver.probeDevice([1]);
+    const [low, high] = [driver.allocPaging(endpoint), driver.allocPaging(endpoint)];
+    attach(low, endpoint);
+    for (const to of [high, low]) {
+      concurrency.taken.length = 0;
+      attach(to, endpoint);
+      expect(concurrency.taken).toEqual([low.stateLock, high.stateLock]);
+    }
+    concurrency.taken.length = 0;
+    driver.freeze();
+    const all = [...driver.domains].map(({ stateLock }) => stateLock);
+    expect(concurrency.taken).toEqual(all);
+  });
+
+  it('S1.12 and a sync of one of them waits for the end of an attach', () => {
+    const { guest, domain, first } = new Scene(true);
+    const states: unknown[] = [];
+    guest.at('attach:afterReplay', () => {
+      domain.sync();
+      states.push(first.domain);
+    });
+    attach(domain, first);
+    expect(states).toEqual([domain]);
   });
 });
 

@@ -2,10 +2,11 @@
 
 import {
   Concurrency,
+  type ErrorCode,
   IommuConfig,
   IommuError,
   Lock,
-  type LockRank,
+  LockRank,
   MapFlag,
   PAGE_SIZE,
   addressAt,
@@ -20,7 +21,7 @@ import {
   type IommuObserver,
   TranslateOutcome,
 } from '@viommu/device';
-import { IommuDriver, type IommuDriverOptions, verify } from '@viommu/driver';
+import { type Endpoint, IommuDriver, type IommuDriverOptions, verify } from '@viommu/driver';
 import { SharedMemory } from '@viommu/ring';
 import {
   CONTROL_PAGE_SIZE,
@@ -42,6 +43,16 @@ const CONFIG_AT = 0x100;
 export class OpenConcurrency extends Concurrency {
   override lock(name: string, rank: LockRank): Lock {
     return new OpenLock(this, name, rank);
+  }
+}
+
+/** Locks that are written down when they are taken for good. */
+export class RecordedConcurrency extends Concurrency {
+  readonly taken: Lock[] = [];
+
+  override take(lock: Lock): void {
+    super.take(lock);
+    if (lock.rank === LockRank.domain) this.taken.push(lock);
   }
 }
 
@@ -223,6 +234,26 @@ export class RealGuest {
   #release(address: bigint): void {
     const first = Number(address - RAM_BASE) / PAGE_SIZE;
     this.#taken.fill(0, first, first + this.#taken[first]!); // It was taken.
+  }
+}
+
+/** A guest with two endpoints, of the numbers 1 and 2. */
+export function guestOfTwo(
+  options: RealGuestOptions = {},
+): RealGuest & { readonly first: Endpoint; readonly second: Endpoint } {
+  const guest = new RealGuest(options);
+  const [first, second] = [guest.driver.probeDevice([1]), guest.driver.probeDevice([2])];
+  return Object.assign(guest, { first, second });
+}
+
+/** What `action` fails with, or `undefined` if it does not. */
+export function codeOf(action: () => unknown): ErrorCode | undefined {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof IommuError)) throw error;
+    return error.code;
   }
 }
 

@@ -39,6 +39,8 @@ const SHOWN_TOGETHER = 16;
 export class RequestQueue {
   /** Why the queue was given up, for good; everything fails with `EIO` then. */
   broken: string | undefined = undefined;
+  /** Requests added so far. */
+  added = 0;
   /** Requests added and not complete. */
   inFlight = 0;
   /** Those of them that were not yet shown to the device. */
@@ -308,6 +310,7 @@ export class RequestQueue {
     this.#enter(slot);
     this.#unsent[this.unsent] = slot;
     this.unsent += 1;
+    this.added += 1;
     this.inFlight += 1;
   }
 
