@@ -1,6 +1,6 @@
 /** What the rows promise of endpoints: attaching them, what is reserved for them, their faults; on the real device. */
 
-import { Concurrency, FaultFlag, Protection, iova } from '@viommu/common';
+import { Concurrency, FaultFlag, Protection, RegionKind, iova } from '@viommu/common';
 import {
   type FaultReport,
   attach,
