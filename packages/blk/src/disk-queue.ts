@@ -81,7 +81,7 @@ export class DiskQueue {
     const wanted = setup.segmentsMax + FRAME;
     // A table takes the place of all but one descriptor; without, a request takes as many as it has buffers.
     const most = features.indirect ? Math.max(depth, wanted) : depth * wanted;
-    const size = sizeOf(Math.min(setup.sizeMax, most), packed);
+    const size = sizeOf(most, setup.sizeMax, packed);
     if (size <= FRAME) throw new IommuError('ENODEV', 'A queue of the disk holds no request.');
     this.segmentsMax = Math.min(setup.segmentsMax, size - FRAME);
     const buffersPerChain = this.segmentsMax + FRAME;
@@ -222,9 +222,10 @@ export class DiskQueue {
   }
 }
 
-/** Split queues have powers of two only. */
-function sizeOf(size: number, packed: boolean): number {
-  return packed || size < 1 ? size : 2 ** Math.floor(Math.log2(size));
+/** At least `wanted` descriptors if the device has them; split queues have powers of two only. */
+function sizeOf(wanted: number, sizeMax: number, packed: boolean): number {
+  if (packed || sizeMax < 1) return Math.min(wanted, sizeMax);
+  return 2 ** Math.min(Math.ceil(Math.log2(wanted)), Math.floor(Math.log2(sizeMax)));
 }
 
 function lines(bytes: number): number {

@@ -11,7 +11,8 @@ import type { RequestBook } from './request-book.ts';
 import { BlkFeature } from './spec/feature.ts';
 import { SECTOR_BYTES } from './spec/identity.ts';
 
-const SEGMENTS = 64;
+/** With head and status as many descriptors as the default depth, so that a ring has no more than that. */
+const SEGMENTS = 62;
 
 /** The features that the driver accepts wherever they are offered. */
 export const BLK_DRIVER_FEATURES: bigint = [

@@ -26,7 +26,7 @@ export interface BlkDriverOptions {
   readonly queues?: number;
   /** The most requests in flight in each queue. Default 64. */
   readonly depth?: number;
-  /** The most pieces of a request's data. Default 64. */
+  /** The most pieces of a request's data. Default 62. */
   readonly segmentsMax?: number;
   /** How long {@link BlkDriver.readSync} and its like wait for the device to make progress. Default 5000. */
   readonly timeoutMs?: number;
