@@ -187,6 +187,19 @@ describe('damage within a burst', () => {
     expect(handler.pairs).toHaveLength(2);
   });
 
+  it('R-04 packed: no pair is handled in slots that the device has not given back', () => {
+    const { queue, guest, memory, chain } = attackPacked({ size: 4 });
+    for (const id of [1, 2]) {
+      guest.offer(id, [good, answer]);
+      queue.pop(new Chain(memory, 4));
+    }
+    guest.offer(3, [good, answer]);
+    const handler = new Recorder();
+    expect(queue.serve(handler, chain, 64)).toBe(0);
+    expect(queue.fault).toMatch(/more descriptors than the ring has/);
+    expect([handler.pairs, handler.chains]).toEqual([[], []]);
+  });
+
   it.each(FORMATS)(
     '$name: no burst is longer than the ring, however fast the guest is',
     (format) => {
