@@ -200,6 +200,25 @@ describe('freeze and restore', () => {
     guest.verify();
   });
 
+  it('S1.11 [A25] forgets that the device did not let a domain go', () => {
+    const guest = new RealGuest();
+    const { driver } = guest;
+    const endpoint = driver.probeDevice([1]);
+    const domain = driver.allocPaging(endpoint);
+    attach(domain, endpoint);
+    guest.device.iommu.unplug(1);
+    detach(endpoint);
+    expect(driver.log.counters.detachFailed).toBe(1);
+    expect(domain.isStuck(1, 1)).toBe(true);
+    driver.freeze();
+    guest.systemReset();
+    driver.restore();
+    expect(domain.isStuck(1, 1)).toBe(false);
+    domain.free();
+    expect(driver.allocPaging(null).id).toBeUndefined();
+    expect(driver.allocPaging(endpoint).id).toBe(1);
+  });
+
   it('S1.11 [A25] a driver that is not frozen cannot be restored; a removed one is gone', () => {
     const { guest } = frozen();
     guest.driver.restore();

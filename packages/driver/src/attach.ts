@@ -78,7 +78,7 @@ export function reattach(instance: Instance, domain: Domain): void {
     }
     endpoint.stuck = false;
   }
-  if (domain.attached.size === 0 || domain.bypass) return;
+  if (domain.attached.size === 0) return;
   const error = replay(instance, domain);
   if (error !== undefined)
     throw new IommuError(error, `The IOMMU did not take the mappings of domain ${domain.id}.`);

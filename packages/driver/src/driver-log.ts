@@ -8,8 +8,7 @@ export const COUNTERS = {
   subtypeUnknown: 'Reserved regions of unknown subtype, taken as RESERVED.',
   unmapFailed: 'UNMAP requests that the device refused or never answered.',
   detachFailed: 'DETACH requests that the device refused or never answered.',
-  endpointStuck:
-    'Endpoints left in a state nobody knows, since undoing a failed attach failed too.',
+  endpointStuck: 'Endpoints whose domain nobody knows after a failed attach.',
   queueBroken: 'Request queues given up for good.',
   eventShort: 'Fault records below 24 bytes: ignored.',
   eventLong: 'Fault records that claim to be longer than their buffer: the first 24 bytes count.',

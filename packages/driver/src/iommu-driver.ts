@@ -235,7 +235,7 @@ export class IommuDriver implements Instance, IommuInstance {
   /**
    * Waits for what is in flight and sends nothing more until {@link restore}: attaching, probing and mapping for
    * endpoints fail with `EBUSY`, unmapping for endpoints does nothing. Everything the guest knows stays. Whoever uses
-   * domains lazily flushes before.
+   * domains lazily flushes before, and whoever adds requests to `requests` directly waits until after the restore.
    *
    * @throws {IommuError} `EIO` if the device is lost, `EBUSY` if it is frozen already.
    */

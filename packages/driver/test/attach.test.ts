@@ -258,6 +258,20 @@ describe('attaching', () => {
     expect(endpoint.stuck).toBe(false);
   });
 
+  it('S1.25 [A25] a reset of the device ends all doubt about a stuck endpoint', () => {
+    const { driver, device, endpoint, domain } = setUpPair();
+    attach(domain, endpoint);
+    device.script = refuse(ATTACH, { usedBytes: 0 });
+    expect(codeOf(() => attach(allocPaging(endpoint), endpoint))).toBe('EIO');
+    expect(endpoint.stuck).toBe(true);
+    device.script = () => undefined;
+    driver.freeze();
+    device.reset();
+    driver.restore();
+    expect(endpoint.stuck).toBe(false);
+    expect([...device.model.domains.keys()]).toEqual([domain.id]);
+  });
+
   it('fails with EIO at once when the device is lost', () => {
     const { driver, device, endpoint, domain } = setUpPair();
     driver.requests.giveUp('the test says so');

@@ -182,5 +182,8 @@ describe('a domain', () => {
     device.script = ({ type }) => (type === DETACH ? { status: Status.IOERR } : undefined);
     endpoint.detach();
     expect(domain.isStuck(50, 1)).toBe(true);
+    // With an endpoint in it, what is unmapped is unmapped on the device.
+    endpoint.attach(domain);
+    expect(domain.isStuck(50, 1)).toBe(false);
   });
 });
