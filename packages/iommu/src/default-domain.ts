@@ -112,7 +112,6 @@ export function joinGroup(core: IommuCore, group: Group, device: Device): void {
 
 /** Frees the domains of a group that has no device any more; for who holds the group's mutex. */
 export function leaveGroup(core: IommuCore, group: Group): void {
-  if (group.devices.size > 0) return;
   const { defaultDomain, blockingDomain } = group;
   group.domain = undefined;
   group.defaultDomain = undefined;

@@ -139,24 +139,21 @@ function takeOn(core: IommuCore, device: Device, scan: Scan | undefined): void {
   const { instance } = registration;
   iommu.endpoint = instance.probeDevice(iommu.fwspec.ids, device.name);
   iommu.instance = instance;
+  let group: Group | undefined;
   try {
     registration.list(device);
-    const group = core.deviceGroups.find(device, instance, core.pciFunctions());
-    try {
-      if (device.driver !== undefined)
-        core.log.warn('lateProbe', `${device.name} had a driver before it had an IOMMU`);
-      core.groups.addDevice(group, device, () => prepare(core, group, device, scan));
-    } catch (error) {
-      // First, since a domain ends after its devices.
-      letGo(core, device, iommu, registration);
-      throw error;
-    } finally {
-      putGroup(core, group);
-    }
-    if (device.driver !== undefined) countDriver(core, group, device);
+    const found = core.deviceGroups.find(device, instance, core.pciFunctions());
+    group = found;
+    if (device.driver !== undefined)
+      core.log.warn('lateProbe', `${device.name} had a driver before it had an IOMMU`);
+    core.groups.addDevice(found, device, () => prepare(core, found, device, scan));
+    if (device.driver !== undefined) countDriver(core, found, device);
   } catch (error) {
     letGo(core, device, iommu, registration);
     throw error;
+  } finally {
+    // Now, since a domain ends after its devices.
+    if (group !== undefined) putGroup(core, group);
   }
   device.iommuState = 'grouped';
 }

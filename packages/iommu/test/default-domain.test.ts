@@ -102,6 +102,7 @@ describe('an untrusted device', () => {
     const former = group.domain;
     const joined = guest.add('b', devices[0]?.iommu?.fwspec?.node, UNTRUSTED);
     expect([joined.group, group.domain]).toEqual([group, former]);
+    expect(guest.dma.ops.get(joined)).toBe('DMA');
     expect(joined.iommu?.endpoint?.domain).toBe(former?.ops);
   });
 });
@@ -213,8 +214,17 @@ describe('a domain that cannot be had', () => {
     ['iommu.strict=0', 'paging'],
   ] as const)('S4.1 is a strict one instead, with a warning: "%s"', (commandLine, operation) => {
     const guest = new CoreGuest(commandLine);
-    const { group } = guest.group([{}], {}, (iommu) => iommu.failures.plan(operation, 'ENOSPC'));
+    const { group, iommu } = guest.group([{}], {}, (made) =>
+      made.failures.plan(operation, 'ENOSPC'),
+    );
     expect([guest.type(group), guest.core.log.counters.domainFallback]).toEqual(['DMA', 1]);
+    // The same again is no change.
+    const { domain } = group;
+    iommu.failures.plan(operation, 'ENOSPC');
+    guest.write(group, 'auto');
+    expect([group.domain === domain, iommu.domains.size]).toEqual([true, 1]);
+    guest.write(group, 'auto');
+    expect([group.domain === domain, iommu.domains.size]).toEqual([false, 1]);
   });
 
   it('S4.1 ends the registration if it is the strict one, or was demanded', () => {

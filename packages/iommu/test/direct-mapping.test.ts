@@ -184,6 +184,34 @@ describe('a group with direct regions', () => {
     expect(iommu.calls.slice(1)).toEqual(['map 10>10 1*1', 'syncMap 10+1', 'attach c d0 with 1']);
   });
 
+  it('S1.17 gets those of a newcomer after all, or not at all', () => {
+    const guest = new CoreGuest();
+    const { iommu, group, devices } = guest.group(TWO);
+    const node = devices[0]?.iommu?.fwspec?.node;
+    const pages = () => [...iommu.domains].flatMap((domain) => domain.pages());
+    iommu.regions.set('c', [region('DIRECT', 0x1_0000n, 0x1_0fffn)]);
+    iommu.failures.plan('map', 'ENODEV');
+    const c = guest.add('c', node);
+    expect([c.group, pages(), guest.dma.ops.get(c)]).toEqual([
+      group,
+      [{ page: 0x10, phys: 0x10, protection: READ | WRITE }],
+      'DMA',
+    ]);
+    iommu.regions.set('d', [region('DIRECT', 0x2_0000n, 0x2_0fffn)]);
+    iommu.failures.plan('attach', 'EIO');
+    const d = guest.add('d', node);
+    expect([d.group, pages().map(({ page }) => page), guest.dma.ops.get(d)]).toEqual([
+      undefined,
+      [0x10],
+      'direct',
+    ]);
+    iommu.regions.set('e', [region('DIRECT', 0x1_0000n, 0x1_0fffn, WRITE)]);
+    iommu.failures.plan('attach', 'EIO');
+    expect(guest.add('e', node).group).toBeUndefined();
+    // Those of the others stay.
+    expect(pages().map(({ page }) => page)).toEqual([0x10]);
+  });
+
   it('S1.19 outside of the aperture has no default domain and no drivers; others do [B23]', () => {
     const guest = new CoreGuest();
     const node = guest.node();
@@ -198,6 +226,32 @@ describe('a group with direct regions', () => {
     expect([guest.core.bind(b, DRIVER), a.driver]).toEqual([true, undefined]);
     expect([iommu.domains.size, guest.core.log.counters.domainRefused]).toEqual([1, 1]);
     expect(codeOf(() => guest.write(groupOf(a), 'auto'))).toBe('EINVAL');
+    // It can have drivers as soon as it is set up again without that region.
+    iommu.regions.clear();
+    guest.core.removeDevice(a);
+    guest.core.addDevice(a);
+    expect([guest.type(groupOf(a)), guest.core.bind(a, DRIVER)]).toEqual(['DMA', true]);
+  });
+
+  it('S1.19 outside of the aperture is looked at again when a device joins the group', () => {
+    const guest = new CoreGuest();
+    const { iommu, group, devices } = guest.group(
+      TWO,
+      { aperture: { start: 0n, last: 0xf_ffffn } },
+      (made) => made.regions.set('a', [region('DIRECT', 0x10_0000n, 0x10_0fffn)]),
+    );
+    const node = devices[0]?.iommu?.fwspec?.node;
+    const c = guest.add('c', node);
+    expect([c.group, guest.type(group), group.defaultRefused === undefined]).toEqual([
+      group,
+      'unknown',
+      false,
+    ]);
+    iommu.regions.clear();
+    guest.add('d', node);
+    expect([guest.type(group), group.defaultRefused]).toEqual(['DMA', undefined]);
+    for (const device of group.devices.keys())
+      expect(device.iommu?.endpoint?.domain).toBe(group.domain?.ops);
   });
 
   it('S1.20 of an IOMMU that maps only what is attached are mapped then', () => {

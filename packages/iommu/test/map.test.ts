@@ -109,6 +109,8 @@ describe('the size of blocks', () => {
     ops.blocksMax = 2;
     mapRange(domain, 0x10, 0x20, 5, RW);
     expect(iommu.took('map')).toEqual(['map 10>20 1*2', 'map 12>22 1*2', 'map 14>24 1*1']);
+    expect(unmapRange(domain, 0x10, 5)).toBe(5);
+    expect(iommu.calls).toEqual(['unmap 10+2', 'unmap 12+2', 'unmap 14+1', 'sync']);
   });
 
   it('is not waited for if nothing is mapped at all', () => {
@@ -143,7 +145,7 @@ describe('what is refused before the IOMMU is asked', () => {
     expect(unmapRange(large.domain, 16, 8)).toBe(0);
     expect(unmapRange(large.domain, 17, 16)).toBe(0);
     expect(unmapRange(large.domain, 16, 16)).toBe(16);
-    const small = createDomain({ pageSizes: 0x1_1200n });
+    const small = createDomain({ pageSizes: 0x1_0200n });
     expect(small.domain.blocks()).toEqual([1, 16]);
     mapRange(small.domain, 1, 16, 1, RW);
   });

@@ -1,6 +1,9 @@
+import { IommuError } from '@viommu/common';
 import { describe, expect, it } from 'vitest';
 import type { Device } from '../src/device.ts';
+import { claimOwner, releaseOwner } from '../src/group-attach.ts';
 import { mapRange } from '../src/map.ts';
+import { probeOne } from '../src/probe.ts';
 import { codeOf } from './group-guest.ts';
 import { CoreGuest, DRIVER, groupOf } from './kit/core-guest.ts';
 import { ScriptedIommu } from './kit/scripted-iommu.ts';
@@ -111,6 +114,17 @@ describe('which devices are probed', () => {
     guest.core.unregisterInstance(two);
     expect(grouped()).toEqual([true, false, true, false]);
     expect(guest.core.directory.list('/sys/class/iommu')).toEqual(['iommu1']);
+  });
+
+  it('S4.8 only once by an IOMMU that does not know them, whoever comes next', () => {
+    const guest = new CoreGuest();
+    const node = guest.node();
+    const device = guest.add('a', node);
+    const iommu = new ScriptedIommu();
+    iommu.failures.plan('probe', 'ENODEV');
+    guest.core.registerInstance(iommu, node);
+    guest.register({ name: 'other' });
+    expect([iommu.took('probe'), device.group]).toEqual([['probe a 1'], undefined]);
   });
 
   it('S1.27 in domains that suit their IOMMUs [B20]', () => {
@@ -249,12 +263,11 @@ describe('an IOMMU that goes', () => {
     const heard = guest.listen(group);
     const [a] = devices as [Device]; // And another one.
     guest.core.bind(a, DRIVER);
+    guest.core.groups.reference(group);
     guest.core.unregisterInstance(iommu);
-    expect([[...iommu.endpoints], [...iommu.domains], guest.core.groups.all()]).toEqual([
-      [],
-      [],
-      [],
-    ]);
+    expect([[...iommu.endpoints], [...iommu.domains], group.ownerCount]).toEqual([[], [], 0]);
+    guest.core.groups.put(group);
+    expect(guest.core.groups.all()).toEqual([]);
     expect(heard.slice(2)).toEqual(['DEL_DEVICE a', 'DEL_DEVICE b']);
     expect(devices.map((device) => guest.dma.ops.get(device))).toEqual(['direct', 'direct']);
     expect(guest.dma.ready.size).toBe(0);
@@ -298,6 +311,29 @@ describe('a device that goes', () => {
     expect([b.group, guest.type(group)]).toEqual([group, 'DMA']);
   });
 
+  it('takes the blocking domain of its group with it', () => {
+    const guest = new CoreGuest();
+    const { iommu, group, devices } = guest.group([{ name: 'a' }]);
+    claimOwner(group, {});
+    releaseOwner(group);
+    expect(iommu.domains.size).toBe(2);
+    guest.core.removeDevice(devices[0]!); // There is one.
+    expect([iommu.domains.size, guest.lines]).toEqual([0, []]);
+  });
+
+  it('was never there if the last step of its coming fails', () => {
+    const guest = new CoreGuest();
+    const node = guest.node();
+    const iommu = guest.register({}, node);
+    guest.core.concurrency.hook = (point) => {
+      if (point === 'group:beforeAdd') throw new IommuError('EIO', 'At the last moment.');
+    };
+    const device = guest.add('a', node);
+    expect([device.group, iommu.domains.size, iommu.endpoints.size]).toEqual([undefined, 0, 0]);
+    expect(guest.core.groups.all()).toEqual([]);
+    expect(guest.lines).toEqual(['iommu: a has no IOMMU: At the last moment.']);
+  });
+
   it('can come again, and only once at a time', () => {
     const guest = new CoreGuest();
     const node = guest.node();
@@ -337,6 +373,11 @@ describe('races', () => {
     expect([groupOf(device).devices.size, groupOf(device).ownerCount]).toEqual([1, 1]);
     expect(guest.lines.filter((line) => !line.includes('had a driver'))).toEqual([]);
     expect(codeOf(() => guest.core.groups.addDevice(groupOf(device), device))).toBe('EEXIST');
+    // What is done is done, but who was overtaken says so.
+    expect(codeOf(() => probeOne(guest.core, device))).toBeUndefined();
+    const other = guest.device('b', node);
+    guest.at('probe:described', () => guest.core.addDevice(other));
+    expect(codeOf(() => probeOne(guest.core, other))).toBe('ENODEV');
   });
 
   it('S2.7 a device that comes while another is being added waits for it', () => {

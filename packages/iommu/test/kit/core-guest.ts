@@ -91,13 +91,14 @@ export class CoreGuest {
   readonly core: IommuCore;
   #nodes = 0;
 
-  constructor(commandLine = '') {
+  /** Without a `layer` it has the scripted one. */
+  constructor(commandLine = '', layer?: (core: IommuCore) => DmaLayer) {
     this.core = new IommuCore({
       clock: this.clock,
       firmware: this.firmware,
       boot: bootOptions(commandLine),
       logger: { warn: (line) => this.lines.push(line) },
-      dma: () => this.dma,
+      dma: layer ?? (() => this.dma),
     });
   }
 

@@ -199,6 +199,7 @@ export class ScriptedDomain implements IommuDomain {
   ): number {
     this.iommu.failures.meet('map');
     const count = Math.min(asked, this.blocksMax);
+    must(start % blockPages === 0 && phys % blockPages === 0 && Number.isInteger(asked));
     const pages = blockPages * count;
     const last = start + pages - 1;
     const { aperture } = this;
@@ -215,7 +216,9 @@ export class ScriptedDomain implements IommuDomain {
     return pages;
   }
 
-  unmapPages(start: number, blockPages: number, count: number): number {
+  unmapPages(start: number, blockPages: number, asked: number): number {
+    must(start % blockPages === 0 && Number.isInteger(asked));
+    const count = Math.min(asked, this.blocksMax);
     const end = start + blockPages * count;
     const found = this.mappings.filter((one) => one.start < end && one.start + one.pages > start);
     if (found.some((one) => one.start < start || one.start + one.pages > end)) return 0;
@@ -241,7 +244,9 @@ export class ScriptedDomain implements IommuDomain {
     this.iommu.failures.meet('sync');
   }
 
-  flushAll(): void {}
+  flushAll(): void {
+    this.iommu.calls.push('flush');
+  }
 
   isStuck(): boolean {
     return false;
@@ -255,6 +260,11 @@ export class ScriptedDomain implements IommuDomain {
     if (this.attached.size > 0) throw new IommuError('EBUSY', 'Devices are in it.');
     this.iommu.domains.delete(this);
   }
+}
+
+/** What the core has promised its drivers. */
+function must(condition: boolean): void {
+  if (!condition) throw new Error('The core asks for parts of blocks.');
 }
 
 function hex(value: number): string {
