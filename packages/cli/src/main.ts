@@ -8,6 +8,7 @@ import { withLimits } from './limits.ts';
 import { Output } from './output.ts';
 import { BATCH_MODES, type BatchMode } from './replay/walk.ts';
 import { RING_FORMATS, type RingFormat } from './ring-format.ts';
+import type { PolicyFlags } from './run/policy-option.ts';
 
 interface CommonOptions {
   readonly json?: true;
@@ -19,6 +20,11 @@ type Work = (output: Output, signal: AbortSignal) => Promise<number>;
 
 /** The longest `--timeout`: what a timer takes. */
 const TIMEOUT_MAX_S = 2_147_483;
+
+const POLICY_LIST = 'direct, identity, lazy, lazy-single, strict, bounce, grant or all';
+const WORKLOAD_LIST = 'randread, randwrite, seqread, seqwrite or mixed';
+/** The most requests in flight. */
+const DEPTH_MAX = 256;
 
 const BARE_COMMAND = 'start';
 const OWN_OPTIONS: readonly string[] = ['-h', '--help', '-V', '--version'];
@@ -61,6 +67,36 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
       ),
     )
     .addOption(ringOption('the format of the queues; split if not given'))
+    .option('--policy <name>', `measure a disk that reaches memory like this: ${POLICY_LIST}`)
+    .option('--workload <name>', `with --policy: ${WORKLOAD_LIST}; randwrite if not given`)
+    .addOption(
+      new Option(
+        '--block-size <bytes>',
+        'with --policy: bytes of a request; 64KiB if not given',
+      ).argParser(parseBytes),
+    )
+    .addOption(
+      new Option(
+        '--depth <requests>',
+        'with --policy: requests in flight; 16 if not given',
+      ).argParser(number('a number of requests', 1, DEPTH_MAX)),
+    )
+    .addOption(
+      new Option(
+        '--seconds <seconds>',
+        'with --policy: how long to measure; 5, or for all 30',
+      ).argParser(number('a number of seconds', 0.05, TIMEOUT_MAX_S)),
+    )
+    .option(
+      '--disk <file>',
+      'with --policy: a file, which is overwritten, or memory; a temporary file if not given',
+    )
+    .addOption(
+      new Option(
+        '--disk-size <bytes>',
+        'with --policy: bytes of the disk; 32MiB if not given',
+      ).argParser(parseBytes),
+    )
     .action((programFile: string | undefined, options: CommonOptions & RunFlags) =>
       execute(options, async (output, signal) => {
         const { run } = await import('./run.ts');
@@ -107,7 +143,7 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
   return program;
 }
 
-interface RunFlags {
+interface RunFlags extends Partial<PolicyFlags> {
   readonly record?: string;
   readonly memory?: number;
   readonly ring?: RingFormat;
@@ -191,7 +227,7 @@ function ringOption(description: string): Option {
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1 << 10, M: 1 << 20, G: 1 << 30 };
 
 function parseBytes(text: string): number {
-  const match = /^(\d{1,15})([KMG]?)$/i.exec(text);
+  const match = /^(\d{1,15})([KMG]?)(?:iB)?$/i.exec(text);
   const unit = UNITS[(match?.[2] ?? '').toUpperCase()];
   const bytes = Number(match?.[1]) * (unit ?? Number.NaN);
   if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;

@@ -24,9 +24,10 @@ import {
 import { Progress } from './progress.ts';
 import { stepText } from './run/demonstration-text.ts';
 import type { RingFormat } from './ring-format.ts';
+import type { PolicyFlags } from './run/policy-option.ts';
 import { RecordingFile } from './run/recording-file.ts';
 
-export interface RunOptions {
+export interface RunOptions extends Partial<PolicyFlags> {
   /** A guest program: a module whose default function takes a `GuestContext`; the demonstration if not given. */
   readonly program?: string | undefined;
   /** Where to write what happens. */
@@ -43,7 +44,12 @@ export async function run(
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
-  const { program, record } = options;
+  const { program, record, policy } = options;
+  checkTogether(options);
+  if (policy !== undefined) {
+    const { runPolicy } = await import('./run/policy.ts');
+    return runPolicy({ ...options, policy }, output, signal);
+  }
   if (program !== undefined) await checkProgram(program);
   const title = program === undefined ? 'the demonstration' : printable(program);
   let recording: RecordingFile | undefined;
@@ -117,6 +123,27 @@ function createRunMachine(
     if (error instanceof IommuError) throw usageFailure(`--memory: ${error.message}`);
     throw error;
   }
+}
+
+const POLICY_FLAGS = [
+  ['workload', '--workload'],
+  ['blockSize', '--block-size'],
+  ['depth', '--depth'],
+  ['seconds', '--seconds'],
+  ['disk', '--disk'],
+  ['diskSize', '--disk-size'],
+] as const;
+
+/** A policy is measured with a program of its own, and only with that. */
+function checkTogether(options: RunOptions): void {
+  const { policy, program, record, memory } = options;
+  if (policy === undefined) {
+    const flag = POLICY_FLAGS.find(([name]) => options[name] !== undefined);
+    if (flag !== undefined) throw usageFailure(`${flag[1]} needs --policy`);
+  } else if (program !== undefined)
+    throw usageFailure('--policy has a guest program of its own; leave yours out');
+  else if (record !== undefined || memory !== undefined)
+    throw usageFailure(`--${record === undefined ? 'memory' : 'record'} does not go with --policy`);
 }
 
 /** A program that is not there is wrong usage, and no failure of the machine. */

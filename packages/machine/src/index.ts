@@ -47,3 +47,12 @@ export {
 export { PageAllocator } from './page-allocator.ts';
 export { Recorder, type LineTaker } from './recorder.ts';
 export { type MachineStatistics } from './statistics.ts';
+export { WorkloadGate, WorkloadTask } from './workload/gate.ts';
+export { WORKLOADS, type WorkloadName } from './workload/pattern.ts';
+export { POLICIES, POLICY_SETUPS, type Policy, type PolicySetup } from './workload/policy.ts';
+export {
+  WORKLOAD_DISK,
+  type WorkloadArgs,
+  type WorkloadEvent,
+  type WorkloadFigures,
+} from './workload/report.ts';

@@ -28,6 +28,9 @@ const EXTENSION: string = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 /** The guest program that `viommu run` runs if it is given none. */
 export const DEMONSTRATION: URL = new URL(`./demonstration.${EXTENSION}`, import.meta.url);
 
+/** The guest program of `viommu run --policy`: see `WorkloadArgs`. */
+export const WORKLOAD: URL = new URL(`./workload/program.${EXTENSION}`, import.meta.url);
+
 /** How long a worker that was asked to end may take before it is ended. */
 const GRACE_MS = 500;
 /** How long the host may take after a guest program that ended well, with a listener that has much to write. */
