@@ -47,7 +47,6 @@ import type { TranslationKeeper } from './translation-keeper.ts';
 import { TranslateOutcome, Translation } from './translation.ts';
 import { unmap } from './unmap.ts';
 
-// As constants of this module they cost nothing on the hot path; properties of imported objects are looked up each time.
 const { ATTACH, DETACH, MAP, UNMAP, PROBE } = RequestType;
 
 /** One mapping as a value. */
