@@ -18,6 +18,12 @@ export {
 } from './guest.ts';
 export { GuestRam } from './guest-ram.ts';
 export {
+  GuestSystem,
+  type DiskOptions,
+  type SystemDisk,
+  type SystemOptions,
+} from './guest-system.ts';
+export {
   Host,
   type EndpointFactory,
   type HostContext,

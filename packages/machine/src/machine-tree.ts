@@ -9,12 +9,14 @@ import { REGISTERS_BASE } from './memory-map.ts';
 export interface TreeOptions {
   /** The IOMMU is there and not to be used. */
   readonly iommuDisabled?: boolean;
+  /** Changes the source of the tree, whatever it says. */
+  readonly amend?: (source: string) => string;
 }
 
 /** The source of the tree. */
 export function machineTree(
   endpoints: Iterable<GuestEndpoint>,
-  { iommuDisabled = false }: TreeOptions = {},
+  { iommuDisabled = false, amend = (source) => source }: TreeOptions = {},
 ): string {
   const all = [...endpoints];
   const lines = [
@@ -45,7 +47,7 @@ export function machineTree(
       const named = iommus.map((iommu) => `iommus = <${iommu}>;`);
       lines.push(...nodeLines('virtio', address, [...named, 'dma-coherent;']));
     }
-  return `${[...lines, '};'].join('\n')}\n`;
+  return amend(`${[...lines, '};'].join('\n')}\n`);
 }
 
 /** The path of the node of a register window. */
