@@ -261,14 +261,19 @@ describe('any two contexts', () => {
 
   it('S1.12 at every race point: device table and guest tree are equal afterwards', () => {
     let met = 0;
+    const reached = new Set<string>();
     for (const { name, before, action, other, meanwhile, point, busy } of cases) {
       const scene = new Scene(true);
       if (busy) attach(scene.domain, scene.second);
       before?.(scene);
-      const sound = scene.sound(point, action, meanwhile);
+      const sound = scene.sound(point, action, (same) => {
+        reached.add(point);
+        meanwhile(same);
+      });
       expect(sound, `${other} at ${point} of ${name}, ${busy ? 'busy' : 'idle'}`).toBe(true);
       if (scene.guest.concurrency.parked > 0) met += 1;
     }
+    expect(reached).toEqual(new Set(ACTIONS.flatMap(({ points }) => points)));
     expect(met).toBeGreaterThan(cases.length / 2);
   });
 

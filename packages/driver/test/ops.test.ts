@@ -120,6 +120,9 @@ describe('an endpoint', () => {
     endpoint.release();
     expect(driver.endpoints.size).toBe(0);
     expect(device.types).toEqual([PROBE, ATTACH, DETACH, ATTACH, DETACH]);
+    instance.probeDevice([9], 'in no domain');
+    driver.remove();
+    expect(driver.endpoints.size).toBe(0);
   });
 });
 
@@ -179,6 +182,7 @@ describe('a domain', () => {
     endpoint.detach();
     expect(domain.isStuck(0, 100)).toBe(false);
     endpoint.attach(domain);
+    domain.unmapPages(5, 1, 1);
     device.script = ({ type }) => (type === DETACH ? { status: Status.IOERR } : undefined);
     endpoint.detach();
     expect(domain.isStuck(50, 1)).toBe(true);
