@@ -73,7 +73,7 @@ describe('the bounce pool', () => {
         expect(pool.slots.used).toBe(0);
         expectCounts(pool, []);
       }),
-      { seed: 435, numRuns: 80 },
+      { seed: 435, numRuns: 50 },
     );
   });
 });

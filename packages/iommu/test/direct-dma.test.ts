@@ -159,6 +159,7 @@ describe('direct operations', () => {
       expect(ram.pagesTaken).toBe(taken);
       expect(ops.allocateCoherent(cpu0, device, 0)).toBe(undefined);
       expect(ops.allocateCoherent(cpu0, device, 4096 * 2000)).toBe(undefined);
+      expect(world.log.counters.pagesLeaked).toBe(0);
     }
   });
 

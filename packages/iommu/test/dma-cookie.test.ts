@@ -1,7 +1,7 @@
 import { type DeviceRegion, PAGE_MAX, Protection, RegionKind } from '@viommu/common';
 import { describe, expect, it } from 'vitest';
 import type { PciFunction } from '../src/device.ts';
-import type { DmaOps } from '../src/dma-ops.ts';
+import { Direction, type DmaOps } from '../src/dma-ops.ts';
 import { Domain } from '../src/domain.ts';
 import {
   DmaUser,
@@ -134,6 +134,8 @@ describe('the addresses of a domain', () => {
 
   it('S1.22 never include page 0, nor pages that the aperture has only in part', () => {
     const aperture = { start: 1n, last: 3n * 4096n + 5n };
+    const later = createWorld({ aperture: { start: 0x1001n, last: 0x3fffn } });
+    expect([later.cookie.space.firstPage, later.user.mapped(PAGE, 0, 4096).page]).toEqual([2, 3]);
     const { user } = createWorld({ aperture });
     expect([user.mapped(PAGE, 0, 4096).page, user.mapped(PAGE, 0, 4096).page]).toEqual([2, 1]);
     expect(user.map(PAGE, 0, 4096)).toBe(undefined);
@@ -177,8 +179,18 @@ describe('the addresses of a domain', () => {
     user.unmap(low, 4096);
     const other = new DmaUser(device, ops, ram);
     const context = { cpu: 1 };
-    expect(other.map(PAGE, 0, 4096, 3, context)?.page).toBeGreaterThan(BELOW_4G);
+    expect(other.map(PAGE, 0, 4096, Direction.BIDIRECTIONAL, context)?.page).toBeGreaterThan(
+      BELOW_4G,
+    );
     expect(user.mapped(PAGE, 0, 4096).page).toBe(low.page);
+  });
+});
+
+describe('the last addresses of a domain', () => {
+  it('S1.22 are found in the caches of other processors', () => {
+    const { user } = createWorld({ aperture: { start: 0x1000n, last: 0x1fffn } });
+    user.unmap(user.mapped(PAGE, 0, 4096), 4096);
+    expect(user.map(PAGE, 0, 4096, Direction.TO_DEVICE, { cpu: 1 })?.page).toBe(1);
   });
 });
 

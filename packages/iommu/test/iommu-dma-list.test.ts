@@ -101,6 +101,21 @@ describe('lists of buffers', () => {
     expect([iommu.table.size, isIdle(cookie)]).toEqual([0, true]);
   });
 
+  it('S1.2 what was lengthened counts for the boundaries behind it', () => {
+    const { iommu, user, device } = createWorld();
+    device.segmentBoundaryBytes = 4 * 4096;
+    const list = [3, 2, 3].map((pages, n) => piece(PAGE + 20 * n, 0, pages * 4096));
+    expect(user.mapList(list)).toBe(3);
+    expect(iommu.table.size).toBe(4 + 4 + 3);
+  });
+
+  it('S1.2 a piece that begins inside of its page begins a segment', () => {
+    const { user } = createWorld();
+    const list = [piece(PAGE, 0, 4096), piece(PAGE + 9, 5, 100)];
+    expect(user.mapList(list)).toBe(2);
+    expect(segmentsOf(list)[1]?.slice(1)).toEqual([5, 100]);
+  });
+
   it('S1.2 a segment begins at a boundary even if the piece before ends there', () => {
     const { user, device } = createWorld();
     device.segmentBoundaryBytes = 2 * 4096;
@@ -189,6 +204,20 @@ describe('lists of buffers', () => {
     user.unmapList(list);
     expect(user.bytes(PAGE, 9, 102)).toEqual([0xee, ...Array(100).fill(1), 0xee]);
     expect([pool.slots.used, iommu.table.size, segmentsOf(list)]).toEqual([0, 0, []]);
+    // What has been done is not done again.
+    user.unmapList(list);
+    expect(world.log.counters.unmapUnknown).toBe(0);
+  });
+
+  it('S4.2 a failure that nobody knows passes through with all of them undone', () => {
+    const { user, pool, iommu, cookie, concurrency } = createWorld({ device: { untrusted: true } });
+    let maps = 0;
+    concurrency.hook = (point) => {
+      if (point === 'dma:afterIova' && ++maps === 2) throw new Error('surprise');
+    };
+    expect(() => user.mapList([piece(PAGE, 10, 100), piece(PAGE, 200, 50)])).toThrow('surprise');
+    concurrency.hook = undefined;
+    expect([maps, pool.slots.used, iommu.tree.size, isIdle(cookie)]).toEqual([2, 0, 0, true]);
   });
 
   it('S4.2 if one of them fails, all are undone, and nothing is copied back', () => {
