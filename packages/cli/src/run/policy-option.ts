@@ -51,12 +51,13 @@ const SECONDS_ALL = 30;
 
 /** @throws {Failure} for options that are wrong, or do not go together. */
 export function policyOptions(flags: PolicyFlags): PolicyOptions {
-  const policies = POLICIES.filter((policy) => flags.policy === 'all' || flags.policy === policy);
-  const [first] = policies;
-  if (first === undefined)
+  const names = flags.policy === 'all' ? POLICIES : flags.policy.split(',');
+  const unknown = names.find((name) => !POLICIES.some((policy) => policy === name));
+  if (unknown !== undefined)
     throw usageFailure(
-      `there is no policy ${flags.policy}; there are ${[...POLICIES, 'all'].join(', ')}`,
+      `there is no policy ${unknown}; there are ${[...POLICIES, 'all'].join(', ')}`,
     );
+  const policies = POLICIES.filter((policy) => names.includes(policy));
   const { blockSize: blockBytes = BLOCK_BYTES, depth = DEPTH, disk, ring = 'split' } = flags;
   const workload = WORKLOADS.find((name) => name === (flags.workload ?? 'randwrite'));
   if (workload === undefined)

@@ -114,7 +114,9 @@ export class Workload {
       if (!driver.wait(WAIT_MS))
         throw new IommuError('EIO', driver.lost ?? 'The disk stands still.');
       // One back, one out: while requests are taken back the disk has to have others.
-      for (let token = driver.reap(context); token >= 0; token = driver.reap(context)) {
+      for (let left = this.#words.length; left > 0; left -= 1) {
+        const token = driver.reap(context);
+        if (token < 0) break;
         this.#finish(token);
         if (this.#clock.now() < end && this.#pattern.next()) {
           this.#submit();
