@@ -57,7 +57,6 @@ export class BlkDevice implements VirtioDevice {
   readonly #settings: BlkSettings;
   readonly #access: BlkDeviceOptions['access'];
   readonly #work: DiskWork;
-  readonly #status: Uint8Array = new Uint8Array(BLK_STATUS_BYTES);
   #rules: DiskRules;
   #session: VirtioSession | undefined = undefined;
   #memory: DataMemory | undefined = undefined;
@@ -198,8 +197,9 @@ export class BlkDevice implements VirtioDevice {
     }
     this.#busy = status < 0;
     if (this.#busy) return;
-    this.#status[0] = status;
-    chain.write(chain.writableBytes - BLK_STATUS_BYTES, this.#status, 0, BLK_STATUS_BYTES);
+    // The last byte of the last buffer: none is empty.
+    const last = chain.count - 1;
+    memory.setUint8(chain.position(last) + chain.length(last) - BLK_STATUS_BYTES, status);
     let written = work.usedBytes(chain);
     let refused = work.refused;
     if (memory.faulted) {

@@ -99,7 +99,7 @@ export class BlkDriver {
   }
 
   get readOnly(): boolean {
-    return this.#session.has(BlkFeature.RO);
+    return this.#session.readOnly;
   }
 
   /** Queues in use. */
@@ -159,8 +159,8 @@ export class BlkDriver {
       if (count === pieces.length) pieces.push(new ScatterEntry());
       const piece = pieces[count]!; // Just made, if it was not there.
       const at = offset + done;
-      piece.page = page + Math.floor(at / 4096);
-      piece.offset = at % 4096;
+      piece.page = page + (at >>> 12);
+      piece.offset = at & 0xfff;
       piece.sizeBytes = Math.min(sizeBytes - done, most);
       done += piece.sizeBytes;
     }

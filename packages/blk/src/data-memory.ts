@@ -10,6 +10,8 @@ export interface DataMemory {
   release(): void;
   pieces(position: number, length: number, access: Access, into: ViewList): boolean;
   newViewList(): ViewList;
+  getUint32(position: number): number;
+  setUint8(position: number, value: number): void;
 }
 
 /** Guest memory that may be used as it is. */
@@ -33,6 +35,14 @@ class PlainMemory implements DataMemory {
 
   newViewList(): ViewList {
     return new ViewList(this.#view);
+  }
+
+  getUint32(position: number): number {
+    return this.#view.getUint32(position, true);
+  }
+
+  setUint8(position: number, value: number): void {
+    this.#view.setUint8(position, value);
   }
 }
 

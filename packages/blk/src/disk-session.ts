@@ -14,6 +14,9 @@ import { SECTOR_BYTES } from './spec/identity.ts';
 /** With head and status as many descriptors as the default depth, so that a ring has no more than that. */
 const SEGMENTS = 62;
 
+/** No guest has a larger piece of memory; and a number without an end would not be a small integer. */
+const PIECE_BYTES_MAX = 0x4000_0000;
+
 /** The features that the driver accepts wherever they are offered. */
 export const BLK_DRIVER_FEATURES: bigint = [
   BlkFeature.SIZE_MAX,
@@ -39,6 +42,7 @@ export class DiskSession {
   /** The negotiated bits. */
   readonly features: bigint;
   readonly config: DriverConfig;
+  readonly readOnly: boolean;
   /** The DMA operations, chosen once. */
   readonly ops: DmaOps;
   /** Sectors of the disk; a device may change them. */
@@ -68,6 +72,7 @@ export class DiskSession {
       });
       this.config = readDriverConfig(transport, this.features);
       this.capacity = this.config.capacity;
+      this.readOnly = this.has(BlkFeature.RO);
       this.#chosen = dma.choose(device, this.features);
       ops = this.#chosen.ops;
       this.ops = ops;
@@ -89,8 +94,12 @@ export class DiskSession {
         transport.enableQueue(index, queue.layout);
       }
       this.segmentsMax = Math.min(...this.queues.map((queue) => queue.segmentsMax));
-      const bytesMax = Math.min(this.config.segmentBytesMax, ops.mappingBytesMax(device));
-      this.pieceBytesMax = bytesMax === Infinity ? bytesMax : bytesMax - (bytesMax % SECTOR_BYTES);
+      const bytesMax = Math.min(
+        this.config.segmentBytesMax,
+        ops.mappingBytesMax(device),
+        PIECE_BYTES_MAX,
+      );
+      this.pieceBytesMax = bytesMax - (bytesMax % SECTOR_BYTES);
       // Pieces are joined into segments of at most so many bytes.
       device.segmentBytesMax = Math.min(device.segmentBytesMax, this.config.segmentBytesMax);
       transport.driverOk();

@@ -109,7 +109,7 @@ export class DiskWork {
   #understand(chain: Chain, memory: DataMemory, rules: DiskRules): number {
     this.type = PENDING;
     if (chain.readableBytes < HEAD_BYTES) return IOERR;
-    chain.read(0, this.#head, 0, HEAD_BYTES);
+    this.#readHead(chain, memory);
     if (this.#refusedBy(memory)) return IOERR;
     const view = this.#headView;
     this.type = view.getUint32(BlkRequestHead.offset.type, true);
@@ -133,6 +133,20 @@ export class DiskWork {
       default:
         return UNSUPP;
     }
+  }
+
+  /** Copies the head, each byte once; in one piece as nearly always, or in several. */
+  #readHead(chain: Chain, memory: DataMemory): void {
+    if (chain.length(0) < HEAD_BYTES) {
+      chain.read(0, this.#head, 0, HEAD_BYTES);
+      return;
+    }
+    const at = chain.position(0);
+    const head = this.#headView;
+    const { type, sector } = BlkRequestHead.offset;
+    head.setUint32(type, memory.getUint32(at + type), true);
+    head.setUint32(sector, memory.getUint32(at + sector), true);
+    head.setUint32(sector + 4, memory.getUint32(at + sector + 4), true);
   }
 
   #understandTransfer(chain: Chain, writable: boolean, bytes: number, rules: DiskRules): number {
