@@ -46,7 +46,8 @@ export function registerStubs(core: IommuCore, nodes: Iterable<FirmwareNode>): (
   const stubs: StubIommu[] = [];
   for (const node of nodes) {
     if (!node.enabled) continue;
-    const stub = new StubIommu(`stub of ${node.path}`);
+    // A name in a directory.
+    const stub = new StubIommu(`stub of ${node.path.slice(1).replaceAll('/', '!')}`);
     core.registerInstance(stub, node);
     stubs.push(stub);
   }
