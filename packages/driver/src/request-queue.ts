@@ -29,8 +29,7 @@ import type { DeviceWaiter } from './wait.ts';
 
 const { MAP, UNMAP, PROBE } = RequestType;
 const BROKEN_RING = Taken.BROKEN;
-const MAP_BYTES = MapRequest.size;
-const UNMAP_BYTES = UnmapRequest.size;
+const [MAP_BYTES, UNMAP_BYTES] = [MapRequest.size, UnmapRequest.size];
 const TIMEOUT_MS = 5000;
 /** In a long batch the device is shown so many requests at a time, so that it works on them while others are added. */
 const SHOWN_TOGETHER = 16;
@@ -331,9 +330,8 @@ export class RequestQueue {
   /** Shows the device what was added, and tells it if it wants to be told. */
   #publish(): void {
     this.#show();
-    if (!this.#untold) return;
+    if (this.#untold) this.#port.notify(this.#queue.position);
     this.#untold = false;
-    this.#port.notify(this.#queue.position);
   }
 
   /** Takes back what the device has completed. Bounded: the ring gives each chain back once. */
