@@ -74,7 +74,7 @@ export class Bus {
       return false;
     }
     this.#core.deferred.delete(device);
-    this.#tellLater(device, GroupEvent.BOUND_DRIVER);
+    this.#tell(device, GroupEvent.BOUND_DRIVER);
     this.#core.deferred.retry();
     return true;
   }
@@ -88,7 +88,7 @@ export class Bus {
     driver.remove?.(device);
     device.driver = undefined;
     this.#release(device);
-    this.#tellLater(device, GroupEvent.UNBOUND_DRIVER);
+    this.#tell(device, GroupEvent.UNBOUND_DRIVER);
   }
 
   /**
@@ -101,6 +101,7 @@ export class Bus {
     const core = this.#core;
     try {
       if (!isDescribed(device)) describe(core, device, 'binding');
+      // The core's own search comes before an IOMMU is ready for drivers.
       if (core.registrationOf(device.iommu?.fwspec?.node)?.ready === false)
         throw new IommuError('EPROBE_DEFER', `The IOMMU of ${device.name} is still being set up.`);
       // Whoever was found when it came, or when its IOMMU did, is in a group by now.
@@ -120,11 +121,6 @@ export class Bus {
   /** In a context of its own, since what was done before cannot be done twice. */
   #release(device: Device): void {
     this.#core.concurrency.run(() => endDefaultUse(this.#core, device));
-  }
-
-  /** As {@link #release}. */
-  #tellLater(device: Device, event: DriverEvent): void {
-    this.#core.concurrency.run(() => this.#tell(device, event));
   }
 
   #tell(device: Device, event: DriverEvent): void {

@@ -212,12 +212,10 @@ class SpecReader implements FirmwareHost {
     if (named === node) return;
     if (named !== undefined)
       throw new IommuError('EINVAL', `${device.name} is behind ${named.path} and ${node.path}.`);
-    const registration = this.#core.registrationOf(node);
-    const binding = this.#by === 'binding';
-    if (registration === undefined && binding) this.#core.deferred.check(device, node);
-    // The core's own search comes before the IOMMU is ready for drivers.
-    if (registration === undefined || (binding && !registration.ready))
+    if (this.#core.registrationOf(node) === undefined) {
+      if (this.#by === 'binding') this.#core.deferred.check(device, node);
       throw new IommuError('EPROBE_DEFER', `${device.name} waits for ${node.path}.`);
+    }
     device.iommu = {
       fwspec: { node, ids: [] },
       instance: undefined,

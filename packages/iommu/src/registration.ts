@@ -65,8 +65,8 @@ export function registerInstance(
     for (const device of core.devices()) scan(core, device, registration, groups);
     for (const group of groups) {
       group.mutex.hold(() => {
-        // Its devices may have gone, or one that came meanwhile has made it its domain.
-        if (group.devices.size > 0 && group.defaultDomain === undefined) setUpGroup(core, group);
+        // Its devices may have gone meanwhile.
+        if (group.devices.size > 0) setUpGroup(core, group);
       });
     }
   } catch (error) {
@@ -96,6 +96,8 @@ function scan(
   registration: Registration,
   groups: Set<Group>,
 ): void {
+  // It may have gone since the scan began.
+  if (!core.bus(device.bus).devices.has(device)) return;
   try {
     probeOne(core, device, { registration, groups });
   } catch (error) {

@@ -51,8 +51,10 @@ describe('a driver whose IOMMU is not there', () => {
     expect(guest.lines).toEqual([
       'iommu: a waits no longer for /iommu@0: the dependency is ignored',
     ]);
-    // Nobody waits from now on.
+    // Nobody waits from now on, and nobody without a driver has waited.
+    guest.core.finishBoot();
     const other = guest.add('b', node);
+    expect([guest.clock.pending, guest.core.log.counters.dependencyIgnored]).toEqual([0, 1]);
     expect(guest.core.bind(other, DRIVER)).toBe(true);
   });
 
@@ -133,6 +135,45 @@ describe('a driver that waits for something of its own', () => {
     guest.write(groupOf(a), 'identity');
     expect(guest.core.bind(b, DRIVER)).toBe(true);
     expect([a.driver, calls, groupOf(a).ownerCount]).toEqual([waiting, 2, 1]);
+  });
+
+  it('is tried again when the other one had been waiting too', () => {
+    const guest = new CoreGuest();
+    const node = guest.node();
+    const [a, b] = [guest.add('a', node), guest.add('b', node)];
+    const waiting = {
+      name: 'waiting',
+      probe: () => {
+        if (b.driver === undefined) throw new IommuError('EPROBE_DEFER', 'Where is b?');
+      },
+    };
+    guest.core.bind(a, waiting);
+    guest.core.bind(b, DRIVER);
+    guest.register({}, node);
+    expect([a.driver, b.driver]).toEqual([waiting, DRIVER]);
+  });
+
+  it('waits for a lock alone, and keeps nobody else', () => {
+    const guest = new CoreGuest();
+    const { group, devices } = guest.group([{ name: 'a' }]);
+    const [device] = devices as [Device]; // There is one.
+    let there = false;
+    const waiting = {
+      name: 'waiting',
+      probe: () => {
+        if (!there) throw new IommuError('EPROBE_DEFER', 'Not yet.');
+      },
+    };
+    guest.core.bind(device, waiting);
+    there = true;
+    // Another IOMMU comes, and tries the driver, while the group is locked.
+    guest.at('type:beforePublish', () => guest.register({ name: 'other' }));
+    guest.write(group, 'DMA-FQ');
+    expect([device.driver, guest.core.registrations.size, group.ownerCount]).toEqual([
+      waiting,
+      2,
+      1,
+    ]);
   });
 
   it('ends waiting when it fails, with a line', () => {

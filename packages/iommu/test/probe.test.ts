@@ -361,6 +361,23 @@ describe('races', () => {
     expect(guest.core.groups.all()).toHaveLength(2);
   });
 
+  it('S2.7 hot-unplug and the first scan let a device go once', () => {
+    const guest = new CoreGuest();
+    const node = guest.node();
+    const [a, b, c] = NAMES.map((name) => guest.add(name, node)) as [Device, Device, Device]; // Three names.
+    const iommu = new ScriptedIommu();
+    guest.core.concurrency.hook = (point) => {
+      if (point !== 'probe:described' || b.iommu === undefined) return;
+      // The scan has a behind it, is at b, and c is still to come.
+      for (const device of [a, c])
+        guest.core.concurrency.run(() => guest.core.removeDevice(device));
+    };
+    guest.core.registerInstance(iommu, node);
+    expect(iommu.took('probe')).toEqual(['probe a 1', 'probe b 2']);
+    expect([a, b, c].map(({ group }) => group !== undefined)).toEqual([false, true, false]);
+    expect([iommu.endpoints.size, iommu.domains.size, guest.lines]).toEqual([1, 1, []]);
+  });
+
   it('S2.7 of two that probe one device the second finds it done [B18]', () => {
     const guest = new CoreGuest();
     const node = guest.node();
@@ -403,6 +420,18 @@ describe('races', () => {
     expect(guest.core.concurrency.parked).toBe(1);
     expect(guest.core.registrations.size).toBe(2);
     expect([guest.type(groupOf(a)), guest.type(groupOf(b))]).toEqual(['DMA', 'DMA']);
+  });
+
+  it('S4.7 a driver that goes while the type of its group changes is counted out once', () => {
+    const guest = new CoreGuest();
+    const { group, devices } = guest.group([{ name: 'a' }]);
+    const [device] = devices as [Device]; // There is one.
+    let removed = 0;
+    guest.core.bind(device, { name: 'driver', remove: () => (removed += 1) });
+    guest.at('type:beforePublish', () => guest.core.unbind(device));
+    guest.write(group, 'DMA-FQ');
+    expect([removed, group.ownerCount, device.driver]).toEqual([1, 0, undefined]);
+    guest.write(group, 'identity');
   });
 
   it('S4.8 a device that goes while the type of its group changes does so afterwards', () => {
