@@ -7,6 +7,14 @@ import type { DiskQueue } from './disk-queue.ts';
 /** All queues of a disk as one thing to wait for. */
 class AnyQueue implements Waitable {
   queues: readonly DiskQueue[] = [];
+  /** The bell's value when the interrupts were looked at last. */
+  acknowledged: number;
+  readonly #bell: Bell;
+
+  constructor(bell: Bell) {
+    this.#bell = bell;
+    this.acknowledged = bell.value();
+  }
 
   ready(): boolean {
     const { queues } = this;
@@ -15,8 +23,9 @@ class AnyQueue implements Waitable {
     return false;
   }
 
+  /** An interrupt that nobody has looked at may be about more than rings, and keeps the driver from sleeping. */
   armNotification(): boolean {
-    let asleep = true;
+    let asleep = this.#bell.value() === this.acknowledged;
     for (const { ring } of this.queues) asleep = ring.armNotification() && asleep;
     return asleep;
   }
@@ -28,15 +37,18 @@ class AnyQueue implements Waitable {
 
 /** Polls, then sleeps on the bell of the disk's interrupts; or lets a device in the same thread work. */
 export class DiskWaiter {
+  readonly #bell: Bell;
   readonly #waiter: Waiter;
   readonly #clock: Clock;
   readonly #idle: (() => void) | undefined;
-  readonly #any: AnyQueue = new AnyQueue();
+  readonly #any: AnyQueue;
 
   constructor(bell: Bell, clock: Clock, pollsMax: number | undefined, idle?: () => void) {
+    this.#bell = bell;
     this.#waiter = new Waiter(pollsMax === undefined ? { bell } : { bell, pollsMax });
     this.#clock = clock;
     this.#idle = idle;
+    this.#any = new AnyQueue(bell);
   }
 
   /** Waits that went to sleep. */
@@ -51,8 +63,8 @@ export class DiskWaiter {
   }
 
   /**
-   * Waits until one of `queues` has something, for at most `timeoutMs`. `acknowledge` is called after each sleep; if it
-   * returns false there is nothing to wait for. False if nothing is there.
+   * Waits until one of `queues` has something, for at most `timeoutMs`. `acknowledge` looks at the interrupts, whenever
+   * nothing was found; if it returns false there is nothing to wait for. False if nothing is there.
    */
   wait(queues: readonly DiskQueue[], timeoutMs: number, acknowledge: () => boolean): boolean {
     const any = this.#any;
@@ -61,6 +73,8 @@ export class DiskWaiter {
     let leftMs = timeoutMs;
     do {
       if (this.#look(any, leftMs)) return true;
+      // Before the look at the interrupts: one that comes later has another value.
+      any.acknowledged = this.#bell.value();
       if (!acknowledge()) return false;
       leftMs = timeoutMs - (this.#clock.now() - since);
     } while (leftMs > 0);

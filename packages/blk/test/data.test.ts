@@ -24,21 +24,24 @@ describe.each(FORMATS)('%s', (_name, features) => {
     ['translated', true],
     ['physical', false],
   ])('%s: what is written is on the disk and comes back', (_way, translated) => {
-    const rig = new Rig({ device: { features }, translated });
+    const rig = new Rig({ device: { features }, translated, sectors: 256 });
     const driver = rig.driver({ depth: 8, segmentsMax: 16 });
     expect(hasFeature(driver.features, VirtioFeature.RING_PACKED)).toBe(features.packed);
     expect(driver.dma.kind).toBe(translated ? 'iommu' : 'physical');
     const mapped = rig.dma.live.size;
     for (let round = 0; round < 40; round += 1) {
       const sectors = 1 + ((round * 7) % 100);
-      const sector = (round * 53) % (2048 - sectors);
+      const sector = (round * 53) % (256 - sectors);
       const offset = (round * 312) % PAGE;
       const bytes = sectors * 512;
       const pages = Math.ceil((offset + bytes) / PAGE);
       const from = rig.fill(pages, round);
       const to = rig.fill(pages, round + 1000);
       const around = checksum(rig.guest.at(to, 0, offset));
+      const behind = rig.backing.bytes.subarray((sector + sectors) * 512);
+      const untouched = checksum(behind);
       expect(driver.writeSync(CONTEXT, sector, from, offset, bytes)).toBeUndefined();
+      expect(checksum(behind)).toBe(untouched);
       const sum = checksum(rig.guest.at(from, offset, bytes));
       const stored = rig.backing.bytes.subarray(sector * 512, (sector + sectors) * 512);
       expect(checksum(stored)).toBe(sum);
@@ -168,6 +171,29 @@ describe('a large request', () => {
     expect(driver.error).toBe('EIO');
     expect(rig.backing.bytes.subarray(3 * PAGE).every((byte) => byte === 0)).toBe(true);
     expect(rig.device.counters[BlkCounter.REFUSED]).toBe(1);
+  });
+});
+
+describe('a queue that is reset', () => {
+  it('in the middle of a large request forgets it, and the others go on', () => {
+    const rig = new Rig({ device: { chunkBytes: 4096, queues: 2 } });
+    const driver = rig.driver({ queues: 2 });
+    const page = rig.fill(16, 1);
+    driver.submit({ cpu: 0 }, OUT, 0, page, 0, 65_536);
+    driver.kick();
+    rig.mmio.serve();
+    rig.mmio.serve();
+    const token = driver.submit({ cpu: 1 }, OUT, 200, page, 0, 4096);
+    driver.kick();
+    rig.transport.resetQueue(0);
+    expect(rig.mmio.serve()).toBe(true);
+    expect(rig.mmio.serve()).toBe(false);
+    expect([driver.reap(CONTEXT), driver.error, driver.outstanding]).toEqual([token, undefined, 1]);
+    // What was done of it is on the disk, and no more.
+    expect(checksum(rig.backing.bytes.subarray(0, 2 * PAGE))).toBe(
+      checksum(rig.guest.at(page, 0, 2 * PAGE)),
+    );
+    expect(rig.backing.bytes.subarray(2 * PAGE, 16 * PAGE).every((byte) => byte === 0)).toBe(true);
   });
 });
 

@@ -1,7 +1,7 @@
 /** A disk whose memory is not always there: buffers, heads and rings that the translator refuses. */
 
 import { BlkCounter, BlkRequestHead, BlkRequestType, BlkStatus } from '@viommu/blk';
-import { DeviceStatus, VirtioFeature, featureMask } from '@viommu/common';
+import { DeviceStatus, IommuError, VirtioFeature, featureMask } from '@viommu/common';
 import { IDENTITY, Translated, TranslatedMemory, type Translator } from '@viommu/ring';
 import { describe, expect, it } from 'vitest';
 import { BASE_PAGE } from './kit/guest-pages.ts';
@@ -255,5 +255,21 @@ describe('addresses outside memory', () => {
     guest.address = address;
     expect(guest.send([head(IN)], [512, 1])).toMatchObject({ status: OK });
     expect(BASE_PAGE).toBeLessThan(2 ** 28);
+  });
+});
+
+describe('a host that gives the transport other memory than the disk', () => {
+  const code = (options: ConstructorParameters<typeof Rig>[0]): unknown => {
+    const rig = new Rig(options);
+    try {
+      return rig.driver({ features: ~ACCESS_PLATFORM }).features;
+    } catch (error) {
+      return error instanceof IommuError ? error.code : error;
+    }
+  };
+  it('is told so', () => {
+    const { guest, translated } = new Rig({ sectors: 64 });
+    expect(code({ guest, memory: guest.memory })).toBe('EINVAL');
+    expect(code({ guest, memory: must(translated), translated: false })).toBe('EINVAL');
   });
 });

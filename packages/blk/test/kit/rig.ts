@@ -94,6 +94,11 @@ export class Rig {
 
   /** A driver that lets the device work while it waits. */
   driver(options: Partial<BlkDriverOptions> = {}, ops: DmaOps = this.dma): BlkDriver {
+    return this.sleepingDriver({ idle: () => this.step(), ...options }, ops);
+  }
+
+  /** A driver that sleeps on the bell, as with a device in another thread. */
+  sleepingDriver(options: Partial<BlkDriverOptions> = {}, ops: DmaOps = this.dma): BlkDriver {
     return BlkDriver.probe({
       transport: this.transport,
       memory: this.guest.memory,
@@ -101,7 +106,6 @@ export class Rig {
       dma: this.choice(ops),
       context: CONTEXT,
       clock: this.clock,
-      idle: () => this.step(),
       ...options,
     });
   }
