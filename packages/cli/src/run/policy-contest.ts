@@ -37,7 +37,9 @@ export class PolicyContest {
   /** Fills the disks, warms up, measures for so long, and reads all disks again. Ends early if the signal says so. */
   async run(seconds: number): Promise<void> {
     await this.#each('filling', async (machine, record) => record.add(await machine.fill()));
-    await this.#each('warming up', (machine, record) => this.#warmUp(machine, record));
+    const share = (1000 * seconds) / WINDOW_MS / this.#machines.length;
+    const windows = Math.ceil(Math.min(WARM_WINDOWS_MAX, share));
+    await this.#each('warming up', (machine, record) => this.#warmUp(machine, record, windows));
     await this.#measure(seconds);
     await this.#each('verifying', async (machine, record) => record.add(await machine.verify()));
   }
@@ -53,13 +55,9 @@ export class PolicyContest {
     }
   }
 
-  async #warmUp(machine: PolicyMachine, record: PolicyRecord): Promise<void> {
+  async #warmUp(machine: PolicyMachine, record: PolicyRecord, windows: number): Promise<void> {
     let best = 0;
-    for (
-      let window = 0, steady = 0;
-      window < WARM_WINDOWS_MAX && steady < WARM_WINDOWS;
-      window += 1
-    ) {
+    for (let window = 0, steady = 0; window < windows && steady < WARM_WINDOWS; window += 1) {
       if (this.#watch.signal.aborted) return;
       const figures = await machine.window(WINDOW_MS);
       record.add(figures);

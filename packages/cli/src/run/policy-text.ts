@@ -13,9 +13,9 @@ export function policyColumns(results: readonly PolicyResult[]): Column[] {
 
 /** A row for each figure. */
 export function policyRows(results: readonly PolicyResult[]): string[][] {
-  return ROWS.filter(({ title }) => title !== OF_DIRECT || results.some(({ ratio }) => ratio)).map(
-    ({ title, text }) => [title, ...results.map(text)],
-  );
+  const compared = results.some(({ ratio }) => ratio !== undefined);
+  const rows = ROWS.filter((row) => compared || row.compares !== true);
+  return rows.map(({ title, text }) => [title, ...results.map(text)]);
 }
 
 /** A result for programs; rates and ratios with as many digits as mean something. */
@@ -34,18 +34,24 @@ export function resultEvent(result: PolicyResult): Record<string, unknown> {
   };
 }
 
-/** The row that a single policy does without. */
-const OF_DIRECT = 'of direct, %';
+interface Row {
+  readonly title: string;
+  readonly text: (of: PolicyResult) => string;
+  /** It compares policies, so that a single one does without. */
+  readonly compares?: true;
+}
 
-const ROWS: readonly { readonly title: string; readonly text: (of: PolicyResult) => string }[] = [
+const ROWS: readonly Row[] = [
   { title: 'requests/s', text: (of) => formatCount(Math.round(of.requestsPerSecond)) },
   { title: 'MB/s', text: (of) => formatCount(Math.round(of.bytesPerSecond / 1e6)) },
   {
-    title: OF_DIRECT,
+    title: 'of direct, %',
+    compares: true,
     text: ({ ratio }) => (ratio === undefined ? '100.0' : (100 * ratio).toFixed(1)),
   },
   {
     title: '  quartiles',
+    compares: true,
     text: ({ quartiles }) =>
       quartiles === undefined ? '' : quartiles.map((value) => (100 * value).toFixed(1)).join('-'),
   },

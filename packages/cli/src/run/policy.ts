@@ -27,7 +27,7 @@ export async function runPolicy(
 ): Promise<number> {
   const options = policyOptions(flags);
   const begun = performance.now();
-  if (!output.json) output.heading(headingOf(options));
+  output.heading(headingOf(options));
   let state = 'starting';
   const progress = new Progress(output.notes, () => state);
   let results: PolicyResult[];

@@ -10,6 +10,8 @@ const SECTOR = 0;
 const GENERATION = 1;
 const SEED = 2;
 const MIX = SECTOR_WORDS - 1;
+/** No sector has this number: disks are smaller. */
+const WIPED = -1;
 
 /** Stamps of one run. */
 export class Stamps {
@@ -53,8 +55,8 @@ export class Stamps {
   wipe(words: Int32Array, count: number): void {
     for (let index = 0; index < count; index += 1) {
       const at = index * SECTOR_WORDS;
-      words[at + SECTOR] = ~words[at + SECTOR]!; // In the buffer, as the next.
-      words[at + MIX] = ~words[at + MIX]!;
+      words[at + SECTOR] = WIPED;
+      words[at + MIX] = WIPED;
     }
   }
 }

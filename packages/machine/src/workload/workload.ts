@@ -7,6 +7,7 @@
 import type { BlkDriver } from '@viommu/blk';
 import { BlkRequestType } from '@viommu/blk';
 import { type Clock, type Context, IommuError, PAGE_SIZE } from '@viommu/common';
+import type { GuestPages } from '../guest-pages.ts';
 import type { GuestSystem } from '../guest-system.ts';
 import { Histogram } from './histogram.ts';
 import { Pattern, type WorkloadName } from './pattern.ts';
@@ -17,9 +18,18 @@ const WAIT_MS = 5000;
 /** A block whose content nobody knows. */
 const UNKNOWN = 0;
 
+/** What a workload needs of a disk's driver, and of the kernel. */
+export type WorkloadDriver = Pick<
+  BlkDriver,
+  'submit' | 'kick' | 'wait' | 'reap' | 'outstanding' | 'capacity' | 'error' | 'lost'
+>;
+export interface WorkloadSystem extends Pick<GuestSystem, 'context' | 'poll'> {
+  readonly ram: Pick<GuestPages, 'firstPage' | 'allocatePages'>;
+}
+
 export interface WorkloadOptions {
-  readonly system: GuestSystem;
-  readonly driver: BlkDriver;
+  readonly system: WorkloadSystem;
+  readonly driver: WorkloadDriver;
   readonly clock: Clock;
   /** All of the guest's RAM, by words. */
   readonly ram: Int32Array;
@@ -37,8 +47,8 @@ export class Workload {
   errors = 0;
   sectorsChecked = 0;
   mismatches = 0;
-  readonly #system: GuestSystem;
-  readonly #driver: BlkDriver;
+  readonly #system: WorkloadSystem;
+  readonly #driver: WorkloadDriver;
   readonly #clock: Clock;
   readonly #context: Context;
   readonly #stamps: Stamps;
