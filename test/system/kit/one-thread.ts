@@ -102,6 +102,8 @@ export class OneThread {
   /** By endpoint: features that it seems not to offer. */
   readonly hidden: Map<string, bigint> = new Map();
   nowMs = 0;
+  /** Endpoints that do nothing by themselves just now. */
+  readonly resting: Set<string> = new Set();
   /** Called before the host works. */
   onStep: (() => void) | undefined = undefined;
   #driver: IommuDriver | undefined = undefined;
@@ -175,7 +177,7 @@ export class OneThread {
               hypervisor: this.hypervisor,
               platform,
             });
-      const registers = registerDevice(made);
+      const registers = registerDevice(made, () => this.resting.has(name));
       this.#served.push(registers);
       const port = this.#watched(name, new DirectPort(map.window(buffer, place), registers));
       guests.set(name, {
@@ -328,11 +330,13 @@ export class OneThread {
   }
 }
 
-function registerDevice(endpoint: HostEndpoint): RegisterDevice {
+function registerDevice(endpoint: HostEndpoint, rests: () => boolean): RegisterDevice {
   return {
     write: (offset, width, value) => endpoint.write?.(offset, width, value),
-    serve: () => endpoint.serve?.() ?? false,
-    arm: () => endpoint.arm?.() ?? true,
-    suppress: () => endpoint.suppress?.(),
+    serve: () => !rests() && (endpoint.serve?.() ?? false),
+    arm: () => rests() || (endpoint.arm?.() ?? true),
+    suppress: () => {
+      if (!rests()) endpoint.suppress?.();
+    },
   };
 }
