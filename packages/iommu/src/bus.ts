@@ -50,6 +50,7 @@ export class Bus {
     this.unbind(device);
     this.#core.probeLock.hold(() => releaseDevice(this.#core, device));
     this.devices.delete(device);
+    this.#core.directory.remove(device.path);
   }
 
   /**

@@ -1,7 +1,7 @@
 /** What the DMA layer keeps about a domain: its addresses, its flush queue if it is lazy, its doorbells. */
 
 import {
-  type Concurrency,
+  Concurrency,
   type Context,
   type DeviceRegion,
   IommuError,
@@ -81,7 +81,8 @@ export class DmaCookie {
   free(context: Context, page: number, pages: number): void {
     try {
       this.space.free(page, pages, context);
-    } catch {
+    } catch (error) {
+      if (!Concurrency.unwinds(error)) throw error;
       this.#freeLater(context, page, pages);
     }
   }
@@ -90,7 +91,8 @@ export class DmaCookie {
   park(queue: FlushQueue, context: Context, page: number, pages: number): void {
     try {
       queue.queue(page, pages, context);
-    } catch {
+    } catch (error) {
+      if (!Concurrency.unwinds(error)) throw error;
       this.#parkLater(queue, context, page, pages);
     }
   }
@@ -160,7 +162,7 @@ export class DmaCookie {
   }
 
   // The last step of something that cannot be undone. If it has to wait, it does so as a context of its own, since
-  // starting the whole again would find nothing left to do. An error that is no wait comes again.
+  // starting the whole again would find nothing left to do.
 
   #freeLater(context: Context, page: number, pages: number): void {
     this.#environment.concurrency.run(() => this.space.free(page, pages, context));

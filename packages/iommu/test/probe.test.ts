@@ -296,6 +296,7 @@ describe('a device that goes', () => {
     expect(heard.slice(2)).toEqual(['UNBIND_DRIVER a', 'UNBOUND_DRIVER a', 'DEL_DEVICE a']);
     expect([iommu.domains.size, b.group]).toEqual([1, group]);
     expect(guest.core.directory.list('/sys/class/iommu/iommu0/devices')).toEqual(['b']);
+    expect([a, b].map(({ path }) => guest.core.directory.has(path))).toEqual([false, true]);
     guest.core.groups.reference(group);
     guest.core.removeDevice(b);
     guest.core.removeDevice(b);

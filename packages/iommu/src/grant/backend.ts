@@ -78,9 +78,10 @@ export function grantBackend(
   throw new IommuError('EINVAL', `${domid} is not the number of a domain.`);
 }
 
-/** The node that describes a device; for PCI that of the host bridge. */
+/** The node that describes a device; for PCI that of the first device above that is none. */
 function nodeOf(device: Device): FirmwareNode | undefined {
-  let root = device;
-  if (device.pci !== undefined) while (root.parent !== undefined) root = root.parent;
-  return root.node;
+  let at: Device | undefined = device;
+  if (device.pci !== undefined)
+    while (at !== undefined && (at.pci !== undefined || at.node === undefined)) at = at.parent;
+  return at?.node;
 }
