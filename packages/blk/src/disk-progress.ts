@@ -115,7 +115,7 @@ export class DiskProgress {
       const queue = queues[this.#nextQueue]!; // Below the length.
       const token = queue.ring.take();
       if (token >= 0) {
-        this.#book.ending(token, this.#errorOf(queue, token));
+        this.#book.errors[token] = this.#errorOf(queue, token);
         return token;
       }
       if (token === BROKEN_RING) {
@@ -138,7 +138,7 @@ export class DiskProgress {
   /** The next request that was in flight when the device was lost. */
   #takeLost(): number {
     const token = this.#book.states.indexOf(RequestState.IN_FLIGHT);
-    if (token >= 0) this.#book.ending(token, 'EIO');
+    if (token >= 0) this.#book.errors[token] = 'EIO';
     return token;
   }
 

@@ -10,12 +10,10 @@ import { type Device, type Direction, DmaAddress, type DmaOps, ScatterEntry } fr
 /** Where a request is in its life. */
 export const RequestState = {
   FREE: 0,
-  /** The device has it. */
+  /** The device has it, or its memory is still mapped. */
   IN_FLIGHT: 1,
-  /** The device is done with it; its memory may still be mapped. */
-  ENDING: 2,
   /** Over, and not yet told. */
-  ENDED: 3,
+  ENDED: 2,
 } as const;
 
 /** Nothing. */
@@ -155,12 +153,6 @@ export class RequestBook {
     const mapped = this.#pieces[token] !== 0;
     this.#pieces[token] = 0;
     return mapped;
-  }
-
-  /** The device is done with a request, which has its end in {@link errors}. */
-  ending(token: number, error: ErrorCode | undefined): void {
-    this.states[token] = RequestState.ENDING;
-    this.errors[token] = error;
   }
 
   /** A request is over, and goes behind the others that are. */

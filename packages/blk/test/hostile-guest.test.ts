@@ -1,7 +1,15 @@
 /** A disk against a driver that sends anything: it never crashes, reaches nothing else, and works after a reset. */
 
-import { BLK_NAME_BYTES, BlkCounter, BlkRange, BlkRequestHead, BlkRequestType } from '@viommu/blk';
-import { DeviceStatus } from '@viommu/common';
+import {
+  BLK_NAME_BYTES,
+  BlkCounter,
+  BlkFeature,
+  BlkRange,
+  BlkRequestHead,
+  BlkRequestType,
+} from '@viommu/blk';
+import { DeviceStatus, featureMask } from '@viommu/common';
+import { BufferList } from '@viommu/ring';
 import { describe, expect, it } from 'vitest';
 import { must } from './kit/must.ts';
 import { RawGuest } from './kit/raw-guest.ts';
@@ -105,5 +113,38 @@ describe.each([
       expect(new RawGuest(rig).send([name], [BLK_NAME_BYTES, 1])).toMatchObject({ status: 0 });
       expect(rig.driver().readName(CONTEXT)).toBe('viommu');
     }
+  });
+});
+
+describe('a driver without measure', () => {
+  it('may claim buffers of gigabytes, chain after chain: each is refused as the one before', () => {
+    const rig = new Rig({ sectors: SECTORS });
+    const guest = new RawGuest(rig);
+    const head = BlkRequestHead.encode({ type: BlkRequestType.IN, sector: 0n });
+    const page = rig.guest.take(1);
+    rig.guest.at(page, 0, head.length).set(head);
+    for (let round = 0; round < 20; round += 1) {
+      const status = rig.guest.at(page, 100, 1).fill(0xee);
+      const list = new BufferList(3)
+        .addReadable(guest.address(page, 0, head.length, 1), head.length)
+        .addWritableAt(0, 0x1234_0000, 0x4000_0000)
+        .addWritable(guest.address(page, 100, 1, 2), 1);
+      guest.queue.add(list, 1);
+      guest.queue.publish();
+      rig.step();
+      expect([guest.queue.take(), guest.queue.takenBytes, status[0]]).toEqual([1, 0, 1]);
+    }
+  });
+
+  it('is not served on queues that it has not negotiated', () => {
+    const rig = new Rig({ sectors: SECTORS, device: { queues: 2 } });
+    const guest = new RawGuest(rig, { features: ~featureMask(BlkFeature.MQ), queues: 2 });
+    const head = BlkRequestHead.encode({ type: BlkRequestType.FLUSH, sector: 0n });
+    expect(guest.send([head], [1])).toMatchObject({ status: 0 });
+    guest.queue = must(guest.queues[1]);
+    expect(guest.send([head], [1])).toBeUndefined();
+    const both = new RawGuest(rig, { queues: 2 });
+    both.queue = must(both.queues[1]);
+    expect(both.send([head], [1])).toMatchObject({ status: 0 });
   });
 });

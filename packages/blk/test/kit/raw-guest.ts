@@ -28,12 +28,16 @@ export interface RawOptions {
   /** The features to accept; all that are offered if absent. */
   readonly features?: bigint;
   readonly size?: number;
+  /** Queues to enable, whatever was negotiated. Default 1. */
+  readonly queues?: number;
 }
 
 export class RawGuest {
   readonly rig: Rig;
   readonly features: bigint;
-  readonly queue: DriverQueue;
+  /** The queue that `send` uses. */
+  queue: DriverQueue;
+  readonly queues: readonly DriverQueue[];
   /** Where the queue is: of the guest, and as the device was told. */
   readonly page: number;
   readonly dmaPage: number;
@@ -41,7 +45,7 @@ export class RawGuest {
   #buffers: number;
   #next = 0;
 
-  constructor(rig: Rig, { features = ~0n, size = 16 }: RawOptions = {}) {
+  constructor(rig: Rig, { features = ~0n, size = 16, queues = 1 }: RawOptions = {}) {
     this.rig = rig;
     const { transport, guest } = rig;
     this.features = transport.negotiate({ wanted: features, required: VERSION_1 });
@@ -49,7 +53,7 @@ export class RawGuest {
     this.#platform = has(VirtioFeature.ACCESS_PLATFORM);
     const packed = has(VirtioFeature.RING_PACKED);
     const bytes = queueBytes(size, packed);
-    const memory = must(rig.dma.allocateCoherent(CONTEXT, rig.parent, 3 * PAGE));
+    const memory = must(rig.dma.allocateCoherent(CONTEXT, rig.parent, queues * 3 * PAGE));
     this.page = memory.page;
     this.dmaPage = this.#platform ? memory.dmaPage : memory.page;
     if (bytes.descriptorArea > PAGE) throw new Error('queues of a test are small');
@@ -61,12 +65,15 @@ export class RawGuest {
     });
     const layout = (page: number) => layoutAt(page) as Parameters<typeof transport.enableQueue>[1]; // Numbers of a test.
     const features0 = { ...queueFeatures(this.features), indirect: false };
-    this.queue = createDriverQueue({
-      memory: guest.memory,
-      layout: layout(this.page),
-      features: features0,
+    this.queues = Array.from({ length: queues }, (_, index) => {
+      transport.enableQueue(index, layout(this.dmaPage + 3 * index));
+      return createDriverQueue({
+        memory: guest.memory,
+        layout: layout(this.page + 3 * index),
+        features: features0,
+      });
     });
-    transport.enableQueue(0, layout(this.dmaPage));
+    this.queue = must(this.queues[0]);
     transport.driverOk();
     this.#buffers = guest.take(64);
   }
