@@ -24,8 +24,8 @@ export const ERROR_CODES = {
   EPERM: 'The object is owned by somebody else, or its drivers are bound.',
   EPROBE_DEFER: 'Something the device depends on is not there yet; try again later.',
   ERANGE: 'An address or a number is outside the range the device offers.',
-  ESRCH: 'The firmware names nothing of this kind for the device.',
   ESHUTDOWN: 'The worker or the machine has ended.',
+  ESRCH: 'The firmware names nothing of this kind for the device.',
   ETIMEDOUT: 'The other side did not answer within the time limit.',
 } as const;
 
