@@ -1,8 +1,17 @@
 /** `viommu run --policy`: a disk under one policy, or under several in turn. */
 
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { TEST_LIMIT_MS, events, scratch, viommu } from './command.ts';
 
@@ -81,6 +90,31 @@ describe('run --policy', { timeout: TEST_LIMIT_MS }, () => {
       expect(statSync(`${path}.${policy}`).size).toBe(1 << 20);
     expect(statSync(path).size).toBe('something old'.length);
     expect(existsSync(`${path}.strict`)).toBe(false);
+  });
+
+  it('fails when a sector is not as it was written', async () => {
+    const path = file('changed', '');
+    const args = ['--workload', 'randread', '--disk', path, '--disk-size', '1M', '--seconds', '3'];
+    const running = viommu(['run', '--policy', 'strict', '--json', '--depth', '4', ...args]);
+    // Once the last sector is there, all are, and from then on nothing but us writes.
+    while (
+      readFileSync(path)
+        .subarray(-512)
+        .every((byte) => byte === 0)
+    )
+      await setTimeout(10);
+    await setTimeout(100);
+    const opened = openSync(path, 'r+');
+    writeSync(opened, Uint8Array.of(0x5a), 0, 1, 9 * 512 - 1);
+    closeSync(opened);
+    const outcome = await running;
+    const [policy, summary] = events(outcome);
+    expect(policy?.['mismatches']).toBeGreaterThan(0);
+    expect(summary).toMatchObject({ event: 'summary', ok: false });
+    expect(outcome.stderr).toMatch(
+      /^viommu: strict: [\d,]+ sectors? with wrong content, 0 requests failed$/m,
+    );
+    expect(outcome.code).toBe(1);
   });
 
   it('is ended by Ctrl-C with what there is', async () => {

@@ -7,7 +7,7 @@
 export const WorkloadTask = {
   /** Writes every block. */
   FILL: 1,
-  /** Does its workload for so many milliseconds. */
+  /** Does its workload for so many milliseconds, and some before that do not count. */
   WINDOW: 2,
   /** Reads every block. */
   VERIFY: 3,

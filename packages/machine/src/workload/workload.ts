@@ -15,6 +15,8 @@ import { SECTOR_BYTES, Stamps } from './stamp.ts';
 
 const { IN, OUT } = BlkRequestType;
 const WAIT_MS = 5000;
+/** This part of the requests in flight. */
+const TOGETHER = 4;
 /** A block whose content nobody knows. */
 const UNKNOWN = 0;
 
@@ -55,6 +57,8 @@ export class Workload {
   readonly #pattern: Pattern;
   readonly #blockBytes: number;
   readonly #blockSectors: number;
+  /** The most requests that are taken back, and sent anew, between two looks at the others. */
+  readonly #together: number;
   /** By block: the generation that was written last. */
   readonly #generations: Uint32Array;
   /** Buffers: their pages and words, and those that are free. */
@@ -76,6 +80,7 @@ export class Workload {
     this.#clock = clock;
     this.#context = system.context;
     this.#stamps = new Stamps(seed);
+    this.#together = Math.ceil(depth / TOGETHER);
     this.#blockBytes = blockBytes;
     this.#blockSectors = blockBytes / SECTOR_BYTES;
     const blocks = Math.floor(driver.capacity / this.#blockSectors);
@@ -123,15 +128,11 @@ export class Workload {
       if (driver.outstanding === 0) return;
       if (!driver.wait(WAIT_MS))
         throw new IommuError('EIO', driver.lost ?? 'The disk stands still.');
-      // One back, one out: while requests are taken back the disk has to have others.
-      for (let left = this.#words.length; left > 0; left -= 1) {
+      // Not all that are done: each may take as long as the disk takes for another one, which must not run dry.
+      for (let left = this.#together; left > 0; left -= 1) {
         const token = driver.reap(context);
         if (token < 0) break;
         this.#finish(token);
-        if (this.#clock.now() < end && this.#pattern.next()) {
-          this.#submit();
-          driver.kick();
-        }
       }
       this.#system.poll();
     }
