@@ -52,7 +52,7 @@ export class PolicyMachine {
       program: WORKLOAD,
       memoryBytes: ramBytes,
       driver: 'manual',
-      device: { features, inputRange: { start: 0n, last: (1n << 48n) - 1n }, bypass: true },
+      device: { features, inputRange: INPUT_RANGE, bypass: true },
       endpoints: {
         [WORKLOAD_DISK]: {
           kind: 'disk',
@@ -120,5 +120,7 @@ export class PolicyMachine {
   }
 }
 
+/** As many address bits as some hardware has. Page numbers of more than 31 bits would be objects. */
+const INPUT_RANGE = { start: 0n, last: (1n << 42n) - 1n };
 /** Runs are alike; and no disk takes another one's blocks for its own. */
 const SEED = 0x76_6d_6d;

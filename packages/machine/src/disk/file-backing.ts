@@ -53,7 +53,7 @@ export class FileBacking implements DiskBacking {
   read(offset: number, pieces: readonly Uint8Array[], sizeBytes: number): boolean {
     // A file that fails is the disk's failure, not the machine's: here and below.
     try {
-      const [first] = pieces;
+      const first = pieces[0]; // Not by destructuring, which makes an iterator.
       // One piece costs half of what a list of one does.
       return first !== undefined && pieces.length === 1
         ? readSync(this.#file, first, 0, sizeBytes, offset) === sizeBytes
@@ -65,7 +65,7 @@ export class FileBacking implements DiskBacking {
 
   write(offset: number, pieces: readonly Uint8Array[], sizeBytes: number): boolean {
     try {
-      const [first] = pieces;
+      const first = pieces[0]; // Not by destructuring, which makes an iterator.
       return first !== undefined && pieces.length === 1
         ? writeSync(this.#file, first, 0, sizeBytes, offset) === sizeBytes
         : writevSync(this.#file, pieces, offset) === sizeBytes;
