@@ -3,7 +3,7 @@
 import { escape, namesOf, table } from './page.ts';
 import { resultOf, type TestRun } from './test-report.ts';
 
-/** One sentence of the standard with MUST, SHOULD or MAY, as `test/clause/catalogue.json` has it. */
+/** One sentence of the standard with MUST, SHOULD or MAY, as `packages/conformance/src/data/clause.json` has it. */
 export interface Clause {
   /** Area, side, group and matter: `iommu.dev.map.overlap`. A test of the clause begins its title with it. */
   readonly id: string;
@@ -124,7 +124,7 @@ export function clausePage(
     '<!-- Written by `npm run clauses` from the last `npm test`. -->',
     '',
     'Every sentence of the standard with MUST, SHOULD or MAY that concerns this project, the tests whose names begin with',
-    'its id, and how they ended. `test/clause/catalogue.json` says what each clause asks for and how to find out;',
+    'its id, and how they ended. `packages/conformance/src/data/clause.json` says what each clause asks for and how to find out;',
     '`npx vitest run -t ID` runs the tests of one. A clause without a test has a reason in `test/clause/exception.json`.',
     '',
     ...table(['area', 'clauses', 'tested', 'passed', 'with a reason', 'open'], totals),

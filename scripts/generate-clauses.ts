@@ -19,7 +19,7 @@ if (typeof runs === 'string') complain(runs);
 else run(runs);
 
 function run(tests: readonly TestRun[]): void {
-  const clauses = JSON.parse(read('test/clause/catalogue.json')) as Clause[]; // checked by test/tidy/clause.test.ts
+  const clauses = JSON.parse(read('packages/conformance/src/data/clause.json')) as Clause[]; // checked by test/tidy/clause.test.ts
   const exceptions = JSON.parse(read('test/clause/exception.json')) as Exceptions; // checked likewise
   findings(clauses, exceptions, tests).forEach(complain);
   write('docs/clauses.md', clausePage(clauses, exceptions, tests));

@@ -3,7 +3,7 @@ import { type Clause, claimOf, clausePage, findings } from '../../scripts/clause
 import { testRuns, type TestRun } from '../../scripts/test-report.ts';
 import { readText } from './tree.ts';
 
-const catalogue = JSON.parse(readText('test/clause/catalogue.json')) as Clause[]; // checked below
+const catalogue = JSON.parse(readText('packages/conformance/src/data/clause.json')) as Clause[]; // checked below
 const exceptions = JSON.parse(readText('test/clause/exception.json')) as Record<string, string>; // checked below
 
 const clause = (id: string, more: Partial<Clause> = {}): Clause => ({

@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { ConformOptions } from './conform.ts';
 import { ExitCode, Failure, oneLine, usageFailure } from './failure.ts';
 import { withLimits } from './limits.ts';
 import { Output } from './output.ts';
@@ -125,6 +126,16 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
       execute(options, async (output, signal) => {
         const { inspect } = await import('./inspect.ts');
         return inspect(file, { events: options.events === true }, output, signal);
+      }),
+    );
+  command('conform', 'hold a virtio-iommu to the standard, clause by clause')
+    .option('--target <name>', 'the device: core, in this thread')
+    .option('--only <prefix>', 'only cases whose id begins like this')
+    .option('--list', 'name the cases and run none')
+    .action((options: CommonOptions & ConformOptions) =>
+      execute(options, async (output, signal) => {
+        const { conform } = await import('./conform.ts');
+        return conform(options, output, signal);
       }),
     );
   command('bench [names...]', 'the benchmarks of a checkout, each beside its floor or alternative')

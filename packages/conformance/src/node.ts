@@ -1,0 +1,1 @@
+export { coreTarget } from './targets/core.ts';
