@@ -15,17 +15,31 @@ export interface DeviceWaiter {
 /** Polls, then sleeps on the bell of the device's interrupts: a device in another thread. */
 export class BellWaiter extends Waiter implements DeviceWaiter {
   readonly #bell: Bell;
+  /** The bell's value before interrupts were looked at last: who sleeps looks at them afterwards. */
+  #seen: number;
 
   /** `pollsMax` looks before a sleep; 0 sleeps at once. */
   constructor(bell: Bell, pollsMax?: number) {
     super(pollsMax === undefined ? { bell } : { bell, pollsMax });
     this.#bell = bell;
+    this.#seen = bell.value();
+  }
+
+  /** An interrupt since the last sleep may be about more than the ring: then it does not sleep at all. */
+  override sleep(target: Waitable, timeoutMs: number): boolean {
+    return this.#news() ? target.ready() : super.sleep(target, timeoutMs, this.#seen);
   }
 
   async doze(target: Waitable, timeoutMs: number): Promise<void> {
-    // Read first: what is announced after the look below changes it.
-    const seen = this.#bell.value();
-    if (target.armNotification()) await this.#bell.waitAsync(seen, timeoutMs);
+    if (this.#news()) return;
+    if (target.armNotification()) await this.#bell.waitAsync(this.#seen, timeoutMs);
+  }
+
+  #news(): boolean {
+    const value = this.#bell.value();
+    const news = value !== this.#seen;
+    this.#seen = value;
+    return news;
   }
 }
 

@@ -30,7 +30,12 @@ afterEach(async () => {
   await worker.terminate();
 });
 
-async function start(pollsMax: number, timeoutMs = 5000, withDevice = true): Promise<Threads> {
+async function start(
+  pollsMax: number,
+  timeoutMs = 5000,
+  withDevice = true,
+  acknowledge?: () => void,
+): Promise<Threads> {
   const words = new Int32Array(new SharedArrayBuffer(256));
   const doorbell = new Bell(words, 0);
   const waiter = new BellWaiter(new Bell(words, 16), pollsMax);
@@ -38,7 +43,7 @@ async function start(pollsMax: number, timeoutMs = 5000, withDevice = true): Pro
     size: 64,
     waiter,
     clock: { now: () => performance.now() },
-    port: { notify: () => doorbell.ring() },
+    port: { notify: () => doorbell.ring(), ...(acknowledge && { acknowledge }) },
     timeoutMs,
   });
   if (withDevice) {
@@ -71,6 +76,17 @@ describe('a device in another thread', () => {
       expect(ended).toBe(added);
     },
   );
+
+  it('S1.26 a device is known to be lost though its interrupt came while the driver was polling', async () => {
+    let lost = (): void => undefined;
+    const { requests, words } = await start(10, 5000, false, () => lost());
+    requests.addReq(REQUEST);
+    lost = () => requests.giveUp('the device needs a reset');
+    new Bell(words, 16).ring();
+    const before = performance.now();
+    expect(requests.syncReq()).toBe('EIO');
+    expect(performance.now() - before).toBeLessThan(AWAKE_MS);
+  });
 
   it('wakes a sleeper that has used up its looks', async () => {
     const { requests, waiter, words } = await start(10);

@@ -60,6 +60,7 @@ function bench(): Bench {
   const port = {
     read: (offset: number, width: number) => window.read(offset, width),
     write: (offset: number, width: number, value: number) => device.write(offset, width, value),
+    post: unused,
   };
   return { device, window, memory, engine: new CopyEngine(port), faults, messages };
 }
@@ -160,7 +161,7 @@ describe('copy engine', () => {
 
 describe('copy engine, from the guest', () => {
   it('is found by its magic number', () => {
-    const port = { read: () => 0, write: () => undefined };
+    const port = { read: () => 0, write: () => undefined, post: () => undefined };
     expect(() => new CopyEngine(port)).toThrow(expect.objectContaining({ code: 'ENODEV' }));
   });
 
@@ -187,6 +188,7 @@ describe('copy engine, from the guest', () => {
       read: (offset: number, width: number) =>
         offset === At.status ? 77 : window.read(offset, width),
       write: () => undefined,
+      post: () => undefined,
     };
     const request = { from: iova(0n), to: iova(0n), length: 1 };
     expect(() => new CopyEngine(port).copy(request)).toThrow(

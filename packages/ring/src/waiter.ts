@@ -103,10 +103,9 @@ export class Waiter {
 
   /**
    * Sleeps once, until the bell rings or `timeoutMs` are over. True if `target` is ready then; false says nothing about
-   * the time that has passed.
+   * the time that has passed. `seen` is the value of the bell when what it stands for was looked at last.
    */
-  sleep(target: Waitable, timeoutMs: number): boolean {
-    const seen = this.#bell.value();
+  sleep(target: Waitable, timeoutMs: number, seen: number = this.#bell.value()): boolean {
     if (target.armNotification()) {
       this.sleeps += 1;
       this.#bell.wait(seen, timeoutMs);
