@@ -22,14 +22,22 @@ export DEBIAN_FRONTEND=noninteractive
 say() { printf '%s\n' "$*"; }
 version() { "$1" -version 2>/dev/null | sed -n 's/.*version \([0-9.]*\).*/\1/p;q'; }
 
-# The one QEMU of another release runs on the libraries of its own tree, without a change of root: so it sees the same
-# files as its caller does, and nothing has to be mounted.
+# QEMU of another release runs on the libraries of its own tree, without a change of root: so it sees the files that its
+# caller sees. It would also see modules of this release's QEMU, and fail at the first: its own lie over them, in a mount
+# namespace that ends with it.
 write_launcher() {
   cat >"$newer" <<SCRIPT
 #!/bin/sh
-export QEMU_MODULE_DIR="$tree/usr/lib/x86_64-linux-gnu/qemu"
-exec "$tree/lib64/ld-linux-x86-64.so.2" --library-path "$tree/usr/lib/x86_64-linux-gnu" \\
-  "$tree/usr/bin/$program" -L "$tree/usr/share/qemu" -L "$tree/usr/share/seabios" "\$@"
+tree="$tree"
+libraries=/usr/lib/x86_64-linux-gnu
+set -- "\$tree/lib64/ld-linux-x86-64.so.2" --library-path "\$tree\$libraries" "\$tree/usr/bin/$program" \\
+  -L "\$tree/usr/share/qemu" -L "\$tree/usr/share/seabios" "\$@"
+export QEMU_MODULE_DIR="\$tree\$libraries/qemu"
+[ -d "\$libraries/qemu" ] || exec "\$@"
+user=--map-root-user
+[ "\$(id -u)" != 0 ] || user=
+exec unshare --mount \$user sh -c 'mount --bind "\$0" "\$1" && shift && exec "\$@"' \\
+  "\$QEMU_MODULE_DIR" "\$libraries/qemu" "\$@"
 SCRIPT
   chmod +x "$newer"
 }
@@ -40,8 +48,11 @@ install_older() {
 }
 
 install_newer() {
-  [ -x "$newer" ] && [ -n "$(version "$newer")" ] && return
   mkdir -p "$peers"
+  if [ -x "$tree/usr/bin/$program" ]; then
+    write_launcher
+    return
+  fi
   if ! command -v debootstrap >/dev/null; then
     apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap >/dev/null || return
   fi

@@ -1,0 +1,227 @@
+/**
+ * Starts a QEMU and opens its qtest channel, all of it without waiting for the event loop: a run of thousands of short
+ * tests is then straight code.
+ *
+ * The life of the process is bounded from outside: a read from a peer that hangs cannot be given up, so `timeout` ends
+ * the peer, and the read with it. Needs Linux.
+ */
+
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { IommuError } from '@viommu/common';
+import { type LossKind, PeerLost } from './peer-lost.ts';
+import { Qtest } from './qtest.ts';
+
+/** Where pipes and memory lie: in memory, if the system has such a place. */
+const MEMORY_FOLDER = '/dev/shm';
+/** A start takes some 50 ms; on a machine with other work much more. */
+const START_MS_MAX = 20_000;
+/** How long a process that closed its channel may take to end. */
+const END_MS_MAX = 500;
+const LAST_WORDS_MAX = 2000;
+
+/** Makes the error that calls end with once the peer is gone. */
+export type LostError = (how: LossKind, message: string, lastWords: string) => Error;
+
+export interface PeerProcessOptions {
+  /** The program, and arguments that come before all others. */
+  readonly command: readonly string[];
+  /** The arguments, for a folder that is the process's own as long as it lives. */
+  readonly args: (folder: string) => readonly string[];
+  /** Called before the start, to put files into that folder. */
+  readonly prepare?: (folder: string) => void;
+  /** The process is ended after this time, whatever it does. */
+  readonly lifeMs: number;
+  /** A `PeerLost` if absent. */
+  readonly lost?: LostError;
+}
+
+/** One running peer. Whoever makes it disposes of it. */
+export class PeerProcess implements Disposable {
+  readonly folder: string;
+  readonly qtest: Qtest;
+  readonly pid: number;
+  readonly #lifeMs: number;
+  readonly #startedAt: number;
+  readonly #descriptors: number[] = [];
+  #loss: Error | undefined = undefined;
+  readonly #lost: LostError;
+  #disposed = false;
+
+  /** @throws {IommuError} `ENOENT` if there is no such program or it does not start. */
+  constructor({ command, args, prepare, lifeMs, lost }: PeerProcessOptions) {
+    this.#lost = lost ?? ((...what) => new PeerLost(...what));
+    this.#lifeMs = lifeMs;
+    this.folder = mkdtempSync(
+      join(existsSync(MEMORY_FOLDER) ? MEMORY_FOLDER : tmpdir(), 'viommu-'),
+    );
+    process.once('exit', this.#atExit);
+    try {
+      const commands = join(this.folder, 'q.in');
+      const replies = join(this.folder, 'q.out');
+      if (spawnSync('mkfifo', [commands, replies]).status !== 0)
+        throw new IommuError('ENOSYS', 'This system has no named pipes.');
+      prepare?.(this.folder);
+      this.#startedAt = performance.now();
+      this.pid = this.#spawn([...command, ...args(this.folder)]);
+      const writable = this.#openCommands(commands);
+      const readable = this.#handshake(replies, writable);
+      this.qtest = new Qtest({ commands: writable, replies: readable, lost: () => this.lost() });
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  /** What the process wrote to its error output so far, at most the last 2000 characters. */
+  get lastWords(): string {
+    return readFileSync(join(this.folder, 'stderr'), 'utf8').slice(-LAST_WORDS_MAX).trim();
+  }
+
+  /** The error that says how the peer ended, once it closed its channel. */
+  lost(): Error {
+    this.#loss ??= this.#findOut();
+    return this.#loss;
+  }
+
+  /** Ends the process and removes its files. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    process.removeListener('exit', this.#atExit);
+    for (const descriptor of this.#descriptors) closeSync(descriptor);
+    // Together with `timeout`, which made the group.
+    if (this.pid !== undefined) kill(-this.pid);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  readonly #atExit = (): void => this.dispose();
+
+  #spawn(words: readonly string[]): number {
+    const errors = openSync(join(this.folder, 'stderr'), 'w');
+    const life = (this.#lifeMs / 1000).toFixed(3);
+    const child = spawn('timeout', ['-s', 'KILL', life, ...words], {
+      stdio: ['ignore', 'ignore', errors],
+    });
+    closeSync(errors);
+    child.once('error', () => {}); // Seen below as a process that has no number.
+    child.unref();
+    if (child.pid === undefined)
+      throw new IommuError('ENOENT', 'The command `timeout` is missing.');
+    return child.pid;
+  }
+
+  /** Opens the pipe for commands, which can be done as soon as the peer reads it. */
+  #openCommands(path: string): number {
+    const flags = constants.O_WRONLY | constants.O_NONBLOCK;
+    return this.#poll('ENXIO', () => this.#keep(openSync(path, flags)));
+  }
+
+  /** Opens the pipe of replies and waits for the first one; then the peer is the only one who writes to it. */
+  #handshake(path: string, writable: number): number {
+    // Reading and writing: does not wait for the peer to open its end, and keeps the next from waiting as well.
+    const guard = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    try {
+      const readable = this.#keep(openSync(path, constants.O_RDONLY));
+      writeSync(writable, 'readb 0x0\n');
+      const bytes = Buffer.alloc(256);
+      let text = '';
+      const receive = (): number => readSync(guard, bytes, 0, bytes.length, null);
+      while (!text.endsWith('\n') && text.length < bytes.length)
+        text += bytes.toString('latin1', 0, this.#poll('EAGAIN', receive));
+      if (!/^(?:IRQ .*\n)*OK 0x[\da-f]+\n$/.test(text))
+        throw new IommuError('EIO', 'The peer does not speak the qtest protocol.');
+      return readable;
+    } finally {
+      closeSync(guard);
+    }
+  }
+
+  /** Tries until something else than `code` comes of it, or the process ends. */
+  #poll<Result>(code: string, attempt: () => Result): Result {
+    while (performance.now() - this.#startedAt < START_MS_MAX) {
+      try {
+        return attempt();
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== code) throw error; // of a system call
+      }
+      if (endOf(this.pid) !== undefined) {
+        const why = this.lastWords.split('\n').at(-1) ?? '';
+        throw new IommuError('ENOENT', `The peer does not start: ${why}`);
+      }
+      sleep(1);
+    }
+    throw new IommuError('ETIMEDOUT', 'The peer did not start in time.');
+  }
+
+  #findOut(): Error {
+    const lived = performance.now() - this.#startedAt;
+    const deadline = performance.now() + END_MS_MAX;
+    let end = endOf(this.pid);
+    while (end === undefined && performance.now() < deadline) {
+      sleep(1);
+      end = endOf(this.pid);
+    }
+    const { lastWords } = this;
+    if (lived >= this.#lifeMs)
+      return this.#lost('hang', 'The peer did not answer before its time was over.', lastWords);
+    const way = end === undefined ? 'closed its channel' : `ended with ${end}`;
+    return this.#lost('crash', `The peer ${way}.`, lastWords);
+  }
+
+  #keep(descriptor: number): number {
+    this.#descriptors.push(descriptor);
+    return descriptor;
+  }
+}
+
+/**
+ * How a child ended: `signal 6`, `status 1`; undefined while it runs. Asks the system, as the event loop may not have
+ * had a turn.
+ */
+function endOf(pid: number): string | undefined {
+  try {
+    // Behind the name, which is in parentheses and may hold anything: state first, exit code last.
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const fields = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .trim()
+      .split(' ');
+    if (fields[0] !== 'Z' && fields[0] !== 'X') return undefined;
+    const code = Number(fields.at(-1));
+    return (code & 0x7f) === 0 ? `status ${code >>> 8}` : `signal ${code & 0x7f}`;
+  } catch {
+    return 'an unknown status';
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended already.
+  }
+}
+
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+/** Blocks the thread. */
+export function sleep(milliseconds: number): void {
+  Atomics.wait(never, 0, 0, milliseconds);
+}
