@@ -17,6 +17,13 @@ export { type Share, type Summary, summarize } from './coverage.ts';
 export { Session } from './device/session.ts';
 export { type RingFormat, type StartOptions } from './device/start.ts';
 export { DEVICE_CASES } from './device/suite.ts';
+export {
+  type DriverAction,
+  type DriverEnvironment,
+  type DriverOutcome,
+  type DriverTarget,
+  type DriverTargetFactory,
+} from './driver-target.ts';
 export { type Divergence, type Manifest, readManifest } from './manifest.ts';
 export { type Need } from './need.ts';
 export { runCase, type RunCaseOptions } from './run-case.ts';

@@ -50,16 +50,22 @@ export async function runConformance(
   factory: DeviceTargetFactory,
   options: ConformanceOptions = {},
 ): Promise<ConformanceReport> {
-  const { format = 'split', now = () => 0, signal, onResult } = options;
+  const {
+    format = 'split',
+    now = () => 0,
+    signal,
+    onResult,
+    manifest = factory.manifest,
+  } = options;
   const cases = casesOf(options);
   const results: CaseResult[] = [];
   for (const one of cases) {
     signal?.throwIfAborted();
-    const result = mark(await runCase(one, factory, { format, now }), options.manifest);
+    const result = mark(await runCase(one, factory, { format, now }), manifest);
     results.push(result);
     onResult?.(result, results.length, cases.length);
   }
-  return reportOf(factory.name, results, options);
+  return reportOf(factory.name, results, { ...options, manifest });
 }
 
 /** The report on a complete run. */

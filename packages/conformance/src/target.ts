@@ -8,6 +8,7 @@
  */
 
 import type { GuestMemory, QueueLayout } from '@viommu/ring';
+import type { Manifest } from './manifest.ts';
 
 /**
  * `device` writes 0 to the status register; `system` resets the machine around the device, which also brings `bypass`
@@ -155,10 +156,14 @@ export interface DeviceTargetFactory {
   readonly name: string;
   /** The longest a single case may take before it counts as a hang, opening included; default 20,000 ms. */
   readonly caseTimeoutMs?: number;
-  /** How many may be open at once; default as many as there are processors. */
+  /** How many may be open at once, each in a thread of its own; default as many as there are processors. */
   readonly parallel?: number;
+  /** Divergences of this target that are known, unless the caller brings others. */
+  readonly manifest?: Manifest;
   /** @throws {TargetFailure} if the device does not come up. */
   open(wish: TargetWish): DeviceTarget | Promise<DeviceTarget>;
+  /** Ends what a factory keeps between targets, such as a process that it resets. */
+  close?(): void;
 }
 
 /** The device under test died, or does not answer any more. It is a verdict on the case, and the target is not used again. */
