@@ -3,9 +3,8 @@
  * them it most likely did to its neighbours.
  */
 
-import type { Policy } from '@viommu/machine';
+import type { Policy, WorkloadFigures } from '@viommu/machine';
 import { PolicyRecord, rateOf } from './policy-figure.ts';
-import type { PolicyMachine } from './policy-machine.ts';
 
 const WINDOW_MS = 60;
 /** A machine is warm once so many windows in a row were not faster than the best before, by this factor. */
@@ -14,6 +13,14 @@ const WARM_WINDOWS_MAX = 15;
 const FASTER = 1.03;
 /** The yardstick. */
 const YARDSTICK: Policy = 'direct';
+
+/** What can take part: each call works and is fulfilled when nothing is in flight any more. */
+export interface Contestant {
+  readonly policy: Policy;
+  fill(): Promise<WorkloadFigures>;
+  window(milliseconds: number): Promise<WorkloadFigures>;
+  verify(): Promise<WorkloadFigures>;
+}
 
 /** What is told while it goes on. */
 export interface ContestWatch {
@@ -25,10 +32,10 @@ export interface ContestWatch {
 /** Machines and what they did so far. */
 export class PolicyContest {
   readonly records: readonly PolicyRecord[];
-  readonly #machines: readonly PolicyMachine[];
+  readonly #machines: readonly Contestant[];
   readonly #watch: ContestWatch;
 
-  constructor(machines: readonly PolicyMachine[], watch: ContestWatch) {
+  constructor(machines: readonly Contestant[], watch: ContestWatch) {
     this.#machines = machines;
     this.#watch = watch;
     this.records = machines.map(({ policy }) => new PolicyRecord(policy));
@@ -46,7 +53,7 @@ export class PolicyContest {
 
   async #each(
     what: string,
-    work: (machine: PolicyMachine, record: PolicyRecord) => Promise<void>,
+    work: (machine: Contestant, record: PolicyRecord) => Promise<void>,
   ): Promise<void> {
     for (const [index, machine] of this.#machines.entries()) {
       if (this.#watch.signal.aborted) return;
@@ -55,7 +62,7 @@ export class PolicyContest {
     }
   }
 
-  async #warmUp(machine: PolicyMachine, record: PolicyRecord, windows: number): Promise<void> {
+  async #warmUp(machine: Contestant, record: PolicyRecord, windows: number): Promise<void> {
     let best = 0;
     for (let window = 0, steady = 0; window < windows && steady < WARM_WINDOWS; window += 1) {
       if (this.#watch.signal.aborted) return;
@@ -73,8 +80,9 @@ export class PolicyContest {
     const yardstick = this.#machines.findIndex(({ policy }) => policy === YARDSTICK);
     const others = [...this.#machines.keys()].filter((index) => index !== yardstick);
     if (yardstick < 0 || others.length === 0) {
-      for (const index of this.#machines.keys())
-        while (share() < 1) if (!(await this.#window(index, share()))) return;
+      for (let round = 0; round === 0 || share() < 1; round += 1)
+        for (const index of this.#machines.keys())
+          if ((await this.#window(index, share())) === 0) return;
       return;
     }
     let before = await this.#window(yardstick, 0);

@@ -11,10 +11,11 @@ import {
   WorkloadTask,
 } from '@viommu/machine';
 import { type Machine, WORKLOAD, createMachine } from '@viommu/machine/node';
+import type { Contestant } from './policy-contest.ts';
 import type { PolicyOptions } from './policy-option.ts';
 
 /** The guest's program, which the machine runs. */
-export class PolicyMachine {
+export class PolicyMachine implements Contestant {
   readonly policy: Policy;
   readonly #place: number;
   readonly #gate: WorkloadGate;
