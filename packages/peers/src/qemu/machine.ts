@@ -158,20 +158,12 @@ export class QemuMachine implements Disposable {
   }
 
   #startWith(accelerator: Accelerator): PeerProcess {
-    const { program, iommu = {}, devices = [], lifeMs = LIFE_MS, lost } = this.#options;
+    const { program, devices = [], lifeMs = LIFE_MS, lost } = this.#options;
     let ram = -1;
     try {
       const started = new PeerProcess({
         command: program.command,
-        args: (folder) => [
-          ...['-nodefaults', '-no-user-config', '-display', 'none'],
-          ...['-accel', accelerator, '-bios', join(folder, 'halt.rom')],
-          ...['-qtest', `pipe:${join(folder, 'q')}`, '-qtest-log', 'none'],
-          ...['-m', `${RAM_MIB}M`, '-machine', 'q35,memory-backend=ram0'],
-          ...['-object', ramObject(join(folder, 'ram'))],
-          ...['-device', iommuDevice(iommu)],
-          ...devices.flatMap((device) => [...deviceArgs(device), ...(device.args?.(folder) ?? [])]),
-        ],
+        args: (folder) => this.#args(folder, accelerator),
         prepare: (folder) => {
           writeFileSync(join(folder, 'halt.rom'), haltImage());
           ram = openSync(join(folder, 'ram'), 'w+');
@@ -190,6 +182,25 @@ export class QemuMachine implements Disposable {
       if (ram >= 0) closeSync(ram);
       throw error;
     }
+  }
+
+  #args(folder: string, accelerator: Accelerator): string[] {
+    const { iommu = {}, devices = [] } = this.#options;
+    const quiet = '-nodefaults -no-user-config -display none -qtest-log none';
+    const options = [
+      ['-accel', accelerator],
+      ['-bios', join(folder, 'halt.rom')],
+      ['-qtest', `pipe:${join(folder, 'q')}`],
+      ['-m', `${RAM_MIB}M`],
+      ['-machine', 'q35,memory-backend=ram0'],
+      ['-object', ramObject(join(folder, 'ram'))],
+      ['-device', iommuDevice(iommu)],
+    ];
+    return [
+      ...quiet.split(' '),
+      ...options.flat(),
+      ...devices.flatMap((device) => [...deviceArgs(device), ...(device.args?.(folder) ?? [])]),
+    ];
   }
 }
 

@@ -13,6 +13,8 @@ export interface QemuProgram {
   readonly version: string;
   /** The names of the devices it can be given. */
   readonly devices: ReadonlySet<string>;
+  /** The names of the options of its virtio-iommu. */
+  readonly iommuOptions: ReadonlySet<string>;
 }
 
 const PROGRAM = 'qemu-system-x86_64';
@@ -38,7 +40,9 @@ export function qemuProgram(command: string): QemuProgram {
   const devices = new Set([...list.matchAll(/^name "([\w.-]+)"/gm)].map(([, name = '']) => name));
   if (!devices.has('virtio-iommu-pci'))
     throw new IommuError('ENOENT', `QEMU ${version} has no virtio-iommu.`);
-  const program = { command: words, version, devices };
+  const help = answer(words, ['-device', 'virtio-iommu-pci,help']);
+  const options = [...help.matchAll(/^ {2}([\w-]+)=/gm)].map(([, name = '']) => name);
+  const program = { command: words, version, devices, iommuOptions: new Set(options) };
   known.set(command, program);
   return program;
 }
@@ -56,6 +60,27 @@ export function findQemus(root: string = process.cwd()): string[] {
   const there = installed.filter((path) => existsSync(path));
   if (there.length > 0) return there;
   return answer([PROGRAM], ['-version']) === '' ? [] : [PROGRAM];
+}
+
+/**
+ * The QEMU that a name means: `qemu` is the first that there is, `qemu:7.2` the first of that version, and what else is
+ * behind the colon the path of a program, or a command line of words without quotes.
+ *
+ * @param root - the folder below which `scripts/install-peers.sh` installed some.
+ * @throws {IommuError} `ENOENT` if there is none.
+ */
+export function qemuByName(name: string, root?: string): QemuProgram {
+  const wanted = name.slice(name.indexOf(':') + 1);
+  const version = /^\d+(?:\.\d+)*$/.test(wanted) ? wanted : undefined;
+  if (name.includes(':') && version === undefined) return qemuProgram(wanted);
+  for (const command of findQemus(root)) {
+    const program = qemuProgram(command);
+    if (version === undefined || `${program.version}.`.startsWith(`${version}.`)) return program;
+  }
+  throw new IommuError(
+    'ENOENT',
+    'There is no such QEMU: scripts/install-peers.sh installs some, and qemu:PATH names yours.',
+  );
 }
 
 function answer([program = '', ...before]: readonly string[], args: readonly string[]): string {

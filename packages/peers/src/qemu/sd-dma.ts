@@ -76,8 +76,10 @@ export function sdDmaDevice(slot: number): QemuDevice {
       closeSync(file);
     },
     args: (folder) => [
-      ...['-drive', `if=none,id=${name}-image,format=raw,file=${imageOf(folder, slot)}`],
-      ...['-device', `sd-card,drive=${name}-image,bus=pcie.0/${name}/sd-bus`],
+      '-drive',
+      `if=none,id=${name}-image,format=raw,file=${imageOf(folder, slot)}`,
+      '-device',
+      `sd-card,drive=${name}-image,bus=pcie.0/${name}/sd-bus`,
     ],
   };
 }
