@@ -99,7 +99,7 @@ describe('a disk that fails', () => {
     expect(traffic.errors).toBe(30);
     traffic.readAll();
     traffic.writeAll();
-    expect(traffic.doubtful.size).toBe(0);
+    expect(traffic.doubtful).toBe(0);
     traffic.readAll();
     expect([traffic.errors, traffic.wrong]).toEqual([30, 0]);
   });

@@ -3,7 +3,8 @@ import type { Reached } from './kit/reach.ts';
 import { PROBER, type ReachArgs } from './program/reach.ts';
 import { moduleOf, run } from './run.ts';
 
-const OPERATIONS = 100_000;
+/** The long run does a million. */
+const OPERATIONS = 60_000;
 
 async function reached(...commandLines: string[]): Promise<Reached[]> {
   const args: ReachArgs = { operations: OPERATIONS, commandLines };

@@ -23,9 +23,12 @@ export interface TrafficOptions {
   /** Blocks that are used, from the start of the disk; all of them if absent. */
   readonly blocks?: number;
   readonly depth?: number;
+  /** What the bytes follow from, and the order of blocks: as the bytes if absent. */
   readonly seed?: number;
-  /** Generations that blocks have already. */
+  readonly order?: number;
+  /** By block: how often it was written already, and should have been. */
   readonly generations?: Uint32Array;
+  readonly issued?: Uint32Array;
 }
 
 /** The bytes of a block, as it is after so many writes; zeros before the first. */
@@ -58,8 +61,8 @@ export class Traffic {
   wrong = 0;
   /** By block: how often it was written. */
   readonly generations: Uint32Array;
-  /** Blocks of which writes failed, and the last of the contents that they may have. */
-  readonly doubtful: Map<number, number> = new Map();
+  /** By block: the last write that was sent. If that failed, nobody knows what the block holds of those since. */
+  readonly issued: Uint32Array;
   readonly blocks: number;
   readonly #system: GuestSystem;
   readonly #bytes: number;
@@ -84,9 +87,10 @@ export class Traffic {
     this.#bytes = bytes;
     this.#sectors = bytes / 512;
     this.#seed = seed;
-    this.#random = seed | 1;
+    this.#random = (options.order ?? seed) | 1;
     this.blocks = options.blocks ?? Math.floor(driver.capacity / this.#sectors);
     this.generations = options.generations ?? new Uint32Array(this.blocks);
+    this.issued = options.issued ?? this.generations.slice();
     this.#expected = new Int32Array(bytes / 4);
     this.#expectedBytes = new Uint8Array(this.#expected.buffer);
     const pages = Math.ceil(bytes / PAGE) + 2;
@@ -95,6 +99,14 @@ export class Traffic {
       memory.bytes(guestPhysical(addressAt(page, 0)), pages * PAGE),
     );
     for (let buffer = 0; buffer < depth; buffer += 1) this.#free.push(buffer);
+  }
+
+  /** Blocks of which nobody knows what they hold. */
+  get doubtful(): number {
+    return this.generations.reduce(
+      (sum, times, at) => sum + (times === this.issued[at] ? 0 : 1),
+      0,
+    );
   }
 
   /** Gives the buffers back. */
@@ -140,9 +152,9 @@ export class Traffic {
     const view = this.#views[buffer]!; // One for each buffer.
     const offset = this.#offsetOf(buffer);
     view.fill(GUARD);
-    const known = this.doubtful.get(block) ?? this.generations[block]!; // A block.
-    const times = writes ? known + 1 : 0;
+    const times = writes ? this.issued[block]! + 1 : 0; // A block.
     if (writes) {
+      this.issued[block] = times;
       blockBytes(this.#expected, this.#seed, block, times);
       view.set(this.#expectedBytes, offset);
     }
@@ -204,11 +216,8 @@ export class Traffic {
     this.requests += 1;
     if (this.driver.error !== undefined) {
       this.errors += 1;
-      if (times > 0) this.doubtful.set(block, times);
-    } else if (times > 0) {
-      this.generations[block] = times;
-      this.doubtful.delete(block);
-    } else if (!this.#right(buffer, block)) this.wrong += 1;
+    } else if (times > 0) this.generations[block] = times;
+    else if (!this.#right(buffer, block)) this.wrong += 1;
     this.#free.push(buffer);
   }
 
@@ -218,7 +227,7 @@ export class Traffic {
     const end = offset + this.#bytes;
     if (view[end] !== GUARD || (offset > 0 && view[offset - 1] !== GUARD)) return false;
     const from = this.generations[block]!; // A block.
-    const last = this.doubtful.get(block) ?? from;
+    const last = this.issued[block]!; // Likewise.
     for (let times = from; times <= last; times += 1)
       if (this.#equals(view, offset, block, times)) return true;
     return false;
