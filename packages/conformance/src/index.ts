@@ -27,6 +27,8 @@ export {
 export { type Divergence, type Manifest, readManifest } from './manifest.ts';
 export { type Need } from './need.ts';
 export { runCase, type RunCaseOptions } from './run-case.ts';
+export { htmlOf } from './report/html.ts';
+export { junitOf } from './report/junit.ts';
 export { type JsonEvent, caseEvent, closingEvents } from './report/json.ts';
 export {
   type ConformanceOptions,

@@ -1,1 +1,3 @@
-export { coreTarget } from './targets/core.ts';
+export { type TargetExport, type TargetSpec, loadTarget } from './node/target-module.ts';
+export { type ThreadOptions, runInThreads } from './node/threads.ts';
+export { workerTarget } from './targets/worker.ts';
