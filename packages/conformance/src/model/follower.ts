@@ -1,0 +1,133 @@
+/**
+ * Follows a device whose choices are not known.
+ *
+ * Most choices show in the answer that hangs on them, and are simply taken over. A few do not: whether ATTACH to the same
+ * domain dropped its mappings is only seen later. There the follower keeps a model for each possibility, and drops those
+ * that what comes next rules out. If none is left, no conforming device does what was seen.
+ */
+
+import { type Completion, agrees } from './answer.ts';
+import { CHOICES, SILENT } from './choice-table.ts';
+import type { ChoiceName, Choices } from './choice.ts';
+import type { Alternative } from './exploration.ts';
+import type { Model } from './model.ts';
+import type { Prediction } from './prediction.ts';
+
+/** Possibilities kept at once; the oldest go first. Each doubtful request at most doubles them, and most end doubts. */
+const CANDIDATES_MAX = 64;
+
+interface Candidate {
+  readonly model: Model;
+  /** Silent choices that this candidate stands for. */
+  readonly settled: ReadonlySet<ChoiceName>;
+}
+
+/** A set of models, one of which is like the device. */
+export class Follower {
+  #candidates: readonly Candidate[];
+
+  /** Begins with a model of the device when it is new. */
+  constructor(model: Model) {
+    this.#candidates = [{ model, settled: new Set<ChoiceName>() }];
+  }
+
+  /** The models that agree with all that was seen; the one that differs least from what is recommended first. */
+  get models(): readonly Model[] {
+    return this.#candidates.map(({ model }) => model);
+  }
+
+  /**
+   * The device carried out a request; `completion` is undefined if it gave nothing back. Returns what explains it best,
+   * or undefined if nothing does: then all stays as it was.
+   */
+  request(
+    readable: Uint8Array,
+    room: number,
+    completion: Completion | undefined,
+  ): Prediction | undefined {
+    const fits = ({ answer }: Prediction): boolean =>
+      completion === undefined ? !answer.completed : agrees(answer, completion);
+    const next: Candidate[] = [];
+    let best: Prediction | undefined;
+    for (const candidate of this.#candidates) {
+      const found = explanations(candidate, readable, room, fits);
+      best ??= found[0]?.prediction;
+      for (const [index, explanation] of found.entries()) {
+        // The last one may have the model itself.
+        const own = index === found.length - 1;
+        next.push(decide(candidate, explanation, own, found.length > 1));
+      }
+    }
+    if (best !== undefined) this.#candidates = next.slice(0, CANDIDATES_MAX);
+    return best;
+  }
+
+  /** Something was seen that only some models do. False if none does: then all stays as it was. */
+  keep(does: (model: Model) => boolean): boolean {
+    const left = this.#candidates.filter(({ model }) => does(model));
+    if (left.length > 0) this.#candidates = left;
+    return left.length > 0;
+  }
+
+  /** Something happened that all models take alike: features, buffers, a write to the configuration space. */
+  each(does: (model: Model) => void): void {
+    for (const { model } of this.#candidates) does(model);
+  }
+
+  /** Device reset, after which a device may know what it knew (7.10, 7.1). */
+  reset(): void {
+    for (const name of ['resetState', 'resetBypass'] as const) this.#split(name);
+    this.each((model) => model.reset());
+  }
+
+  /** Stands for all values of a choice from now on. */
+  #split(name: ChoiceName): void {
+    this.#candidates = this.#candidates.flatMap((candidate) => {
+      const { model, settled } = candidate;
+      if (settled.has(name)) return [candidate];
+      const now = new Set([...settled, name]);
+      const own = model.choices[name];
+      const others = CHOICES[name].values.filter((value) => value !== own);
+      const copies = others.map((value) => {
+        const copy = model.copy();
+        copy.choose({ [name]: value });
+        return { model: copy, settled: now };
+      });
+      return [{ model, settled: now }, ...copies];
+    });
+  }
+}
+
+/** The outcomes that fit what was seen, without those that change the same. */
+function explanations(
+  { model, settled }: Candidate,
+  readable: Uint8Array,
+  room: number,
+  fits: (prediction: Prediction) => boolean,
+): readonly Alternative<Prediction>[] {
+  const expected = model.predict(readable, room);
+  const silent = (name: ChoiceName): boolean => SILENT.has(name) && !settled.has(name);
+  if (fits(expected)) {
+    const doubtful = expected.asked.some(silent) || expected.rules.length > 1;
+    if (!doubtful) return [{ prediction: expected, chosen: {} }];
+    return model.alternatives(readable, room, silent).filter(({ prediction }) => fits(prediction));
+  }
+  const free = (name: ChoiceName): boolean => !settled.has(name);
+  return model.alternatives(readable, room, free).filter(({ prediction }) => fits(prediction));
+}
+
+/** The candidate that an explanation leads to. */
+function decide(
+  { model, settled }: Candidate,
+  { prediction, chosen }: Alternative<Prediction>,
+  own: boolean,
+  doubtful: boolean,
+): Candidate {
+  const decided = own ? model : model.copy();
+  const changed: Partial<Choices> = chosen;
+  if (Object.keys(changed).length > 0) decided.choose(changed);
+  decided.commit(prediction);
+  if (!doubtful) return { model: decided, settled };
+  const silent = prediction.asked.filter((name) => SILENT.has(name));
+  return { model: decided, settled: new Set([...settled, ...silent]) };
+}
