@@ -28,6 +28,7 @@ const NONE: WorkloadFigures = {
 function contestants(
   rates: Readonly<Partial<Record<Policy, number>>>,
   onWindow: (count: number) => void = () => undefined,
+  faster = 1,
 ): { machines: Contestant[]; calls: string[]; most: () => number } {
   const calls: string[] = [];
   let busy = 0;
@@ -52,7 +53,8 @@ function contestants(
       window: () => {
         windows += 1;
         onWindow(windows);
-        return call(policy, { requests, bytes: 512 * requests, faults: 1 });
+        const rate = requests * (policy === 'direct' ? faster ** (windows - 1) : 1);
+        return call(policy, { requests: rate, bytes: 512 * rate, faults: 1 });
       },
       verify: () => call(`verify ${policy}`, { mismatches: 2, sectorsChecked: 5 }),
     }),
@@ -93,6 +95,19 @@ describe('contest of policies', () => {
       'lazy, strict, grant, strict, grant, lazy, grant, lazy, strict',
     );
     expect(rounds.length % 3).toBe(0);
+  });
+
+  it('compares a window with both of its neighbours', async () => {
+    // Direct becomes twice as fast with each window of anybody, and has every other one.
+    const { machines } = contestants({ direct: 100, lazy: 80, strict: 400 }, undefined, 2);
+    const contest = new PolicyContest(machines, watch);
+    await contest.run(1e-9);
+    const [direct, lazy, strict] = contest.records;
+    const [first = 0, second = 0, third = 0] =
+      direct?.windows.map(({ requests }) => requests) ?? [];
+    expect([second / first, third / second]).toEqual([4, 4]);
+    expect(lazy?.ratios).toEqual([80 / (2 * first)]);
+    expect(strict?.ratios).toEqual([400 / (2 * second)]);
   });
 
   it('compares nothing without direct', async () => {
