@@ -10,12 +10,13 @@ import {
   coreTarget,
   runConformance,
 } from '@viommu/conformance';
+import { qemuTarget } from '@viommu/peers';
 import { ExitCode, usageFailure } from './failure.ts';
 import { type Output, formatNoun } from './output.ts';
 import { Progress } from './progress.ts';
 
 export interface ConformOptions {
-  /** `core`. */
+  /** `core`, `qemu`, or `qemu:` with a version, a path or a command line. */
   readonly target?: string;
   /** Only cases whose id begins with this. */
   readonly only?: string;
@@ -62,7 +63,8 @@ export async function conform(
 
 function targetOf(name: string): DeviceTargetFactory {
   if (name === 'core') return coreTarget;
-  throw usageFailure(`there is no target ${name}; take core`);
+  if (/^qemu(?::|$)/.test(name)) return qemuTarget(name);
+  throw usageFailure(`there is no target ${name}; take core or qemu`);
 }
 
 function print(report: ConformanceReport, seconds: number, output: Output): void {

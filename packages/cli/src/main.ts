@@ -129,7 +129,7 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
       }),
     );
   command('conform', 'hold a virtio-iommu to the standard, clause by clause')
-    .option('--target <name>', 'the device: core, in this thread')
+    .option('--target <name>', 'the device: core, in this thread; qemu, or qemu:PATH')
     .option('--only <prefix>', 'only cases whose id begins like this')
     .option('--list', 'name the cases and run none')
     .action((options: CommonOptions & ConformOptions) =>

@@ -18,8 +18,9 @@ import { QEMU_WINDOW, QemuMachine } from './machine.ts';
 import type { MirrorMemory } from './mirror-memory.ts';
 import { readFeatures, resetQueue, writeFeatures } from './pci-transport.ts';
 import { iommuOptionsOf } from './iommu-option.ts';
+import { qemuManifest } from './manifest.ts';
 import type { LossKind } from './peer-lost.ts';
-import type { QemuProgram } from './program.ts';
+import { type QemuProgram, qemuByName } from './program.ts';
 import { SD_DMA_BYTES_MAX, SD_DMA_LAST, SdDma, sdDmaDevice } from './sd-dma.ts';
 import { accessWidth } from './virtio-pci.ts';
 
@@ -39,11 +40,19 @@ const QUIET_ROUNDS = 100;
 /** How long status 0 may take to be read after a reset. */
 const RESET_MS = 1000;
 
-/** Opens a QEMU for each case. */
-export function qemuTargetOf(program: QemuProgram): DeviceTargetFactory {
+/**
+ * A target by name: `qemu`, `qemu:7.2`, `qemu:PATH` or `qemu:` and a command line. Each case gets a process of its own.
+ *
+ * @param root - the folder below which `scripts/install-peers.sh` installed some; the current one if absent.
+ * @throws {IommuError} `ENOENT` if there is no such QEMU.
+ */
+export function qemuTarget(name = 'qemu', root?: string): DeviceTargetFactory {
+  const program = qemuByName(name, root);
+  const manifest = qemuManifest(program.version);
   return {
     name: `qemu ${program.version}`,
     open: (wish) => new QemuTarget(program, wish),
+    ...(manifest === undefined ? {} : { manifest }),
   };
 }
 
