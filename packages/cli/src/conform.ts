@@ -1,31 +1,40 @@
-/** `viommu conform`: the suite against a device. */
+/** `viommu conform`: the suite against one or more devices. */
 
+import { readFileSync, writeFileSync } from 'node:fs';
+import { IommuError } from '@viommu/common';
 import {
-  type CaseResult,
   type ConformanceReport,
-  type DeviceTargetFactory,
+  type Manifest,
+  type RingFormat,
   caseEvent,
   casesOf,
   closingEvents,
-  coreTarget,
-  runConformance,
+  htmlOf,
+  junitOf,
+  readManifest,
 } from '@viommu/conformance';
-import { qemuTarget } from '@viommu/peers';
+import { runInThreads } from '@viommu/conformance/node';
+import { printReport } from './conform/print.ts';
+import { DEFAULT_TARGET, targetSpec } from './conform/target.ts';
 import { ExitCode, usageFailure } from './failure.ts';
-import { type Output, formatNoun } from './output.ts';
+import type { Output } from './output.ts';
 import { Progress } from './progress.ts';
 
 export interface ConformOptions {
-  /** `core`, `qemu`, or `qemu:` with a version, a path or a command line. */
-  readonly target?: string;
+  /** `worker`, `core`, `qemu`, `qemu:PATH` or a module; several are run one after the other. */
+  readonly target?: readonly string[];
   /** Only cases whose id begins with this. */
   readonly only?: string;
   /** Names the cases, and runs none. */
   readonly list?: true;
+  /** Files to write reports to. */
+  readonly junit?: string;
+  readonly html?: string;
+  /** A file with known divergences. */
+  readonly manifest?: string;
+  readonly ring?: RingFormat;
+  readonly threads?: number;
 }
-
-const RESULTS = ['fail', 'warn', 'skip', 'pass'] as const;
-const STYLES = { pass: 'green', warn: 'yellow', fail: 'red', skip: 'dim' } as const;
 
 /** Runs the suite; the result is the exit code. */
 export async function conform(
@@ -33,58 +42,66 @@ export async function conform(
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
-  const cases = casesOf(options);
+  const cases = casesOf({ only: options.only });
   if (cases.length === 0) throw usageFailure(`no case begins with ${options.only}; see --list`);
   if (options.list === true) {
-    for (const { id, level, title } of cases) {
-      output.event({ event: 'listed', id, level, title });
+    for (const { id, level, title, section } of cases) {
+      output.event({ event: 'listed', id, level, title, section });
       if (!output.json) output.line(`${id}  ${level}  ${title}`);
     }
     return ExitCode.OK;
   }
-  const factory = targetOf(options.target ?? 'core');
-  const begun = performance.now();
-  let state = 'starting';
-  const progress = new Progress(output.notes, () => state);
-  const report = await runConformance(factory, {
-    ...options,
-    signal,
-    now: () => performance.now() / 1000,
-    onResult: (result, done, total) => {
-      state = `${done} of ${total} ${result.id}`;
-      output.event(caseEvent(result));
-    },
-  }).finally(() => progress.end());
-  const seconds = (performance.now() - begun) / 1000;
-  for (const event of closingEvents(report, seconds)) output.event(event);
-  if (!output.json) print(report, seconds, output);
-  return report.conforms ? ExitCode.OK : ExitCode.FAILED;
-}
-
-function targetOf(name: string): DeviceTargetFactory {
-  if (name === 'core') return coreTarget;
-  if (/^qemu(?::|$)/.test(name)) return qemuTarget(name);
-  throw usageFailure(`there is no target ${name}; take core or qemu`);
-}
-
-function print(report: ConformanceReport, seconds: number, output: Output): void {
-  let section = '';
-  for (const result of report.results) {
-    if (result.section !== section) {
-      section = result.section;
-      output.heading(section);
-    }
-    printCase(result, output);
+  // Before anything runs: what is misspelt is said at once.
+  const specs = (options.target ?? [DEFAULT_TARGET]).map(targetSpec);
+  const manifest = options.manifest === undefined ? undefined : manifestOf(options.manifest);
+  const reports: ConformanceReport[] = [];
+  for (const spec of specs) {
+    const begun = performance.now();
+    let state = 'starting';
+    const progress = new Progress(output.notes, () => state);
+    const report = await runInThreads(spec, {
+      only: options.only,
+      format: options.ring,
+      threads: options.threads,
+      manifest,
+      signal,
+      onResult: (result, done, total) => {
+        state = `${done} of ${total}: ${result.id}`;
+        output.event(caseEvent(result));
+      },
+    })
+      .catch((error: unknown) => {
+        // The target is what was asked for: wrong usage rather than a device that falls short.
+        if (error instanceof IommuError) throw usageFailure(error.message);
+        throw error;
+      })
+      .finally(() => progress.end());
+    const seconds = (performance.now() - begun) / 1000;
+    for (const event of closingEvents(report, seconds)) output.event(event);
+    if (!output.json) printReport(report, seconds, output);
+    reports.push(report);
   }
-  const { summary } = report;
-  const { covered, total } = summary.clauses;
-  const counts = RESULTS.map((name) => `${summary[name]} ${name}`).join(', ');
-  output.line();
-  output.line(`${report.target}: ${formatNoun(report.results.length, 'case')}: ${counts}.`);
-  output.line(`${covered} of ${total} clauses of the IOMMU chapter; ${seconds.toFixed(1)} s.`);
+  if (options.junit !== undefined) write(options.junit, junitOf(reports));
+  if (options.html !== undefined) write(options.html, htmlOf(reports));
+  return reports.every(({ conforms }) => conforms) ? ExitCode.OK : ExitCode.FAILED;
 }
 
-function printCase({ id, result, title, evidence }: CaseResult, output: Output): void {
-  output.line(`  ${output.style(STYLES[result], result)}  ${id}  ${title}`);
-  if (result !== 'pass') for (const line of evidence) output.line(`        ${line}`);
+function manifestOf(file: string): Manifest {
+  try {
+    return readManifest(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw usageFailure(`${file} is no manifest: ${messageOf(error)}`);
+  }
+}
+
+function write(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (error) {
+    throw usageFailure(`${file} cannot be written: ${messageOf(error)}`);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -24,6 +24,8 @@ const TIMEOUT_MAX_S = 2_147_483;
 
 const POLICY_LIST = 'direct, identity, lazy, lazy-single, strict, bounce, grant or all';
 const WORKLOAD_LIST = 'randread, randwrite, seqread, seqwrite or mixed';
+/** More threads than this help nobody. */
+const THREADS_MAX = 256;
 /** The most requests in flight. */
 const DEPTH_MAX = 256;
 
@@ -129,9 +131,26 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
       }),
     );
   command('conform', 'hold a virtio-iommu to the standard, clause by clause')
-    .option('--target <name>', 'the device: core, in this thread; qemu, or qemu:PATH')
+    .addOption(
+      new Option(
+        '--target <name>',
+        'worker (if not given), core, qemu, qemu:PATH or ./module.ts; may be given again',
+      ).argParser((name: string, before: readonly string[] | undefined) => [
+        ...(before ?? []),
+        name,
+      ]),
+    )
     .option('--only <prefix>', 'only cases whose id begins like this')
     .option('--list', 'name the cases and run none')
+    .option('--junit <file>', 'write the results as JUnit XML')
+    .option('--html <file>', 'write the results as one page, the targets side by side')
+    .option('--manifest <file>', 'divergences that are known and do not count')
+    .addOption(ringOption('the format of the queues; split if not given'))
+    .addOption(
+      new Option('--threads <count>', 'cases at a time; one for each processor').argParser(
+        number('a number of threads', 1, THREADS_MAX),
+      ),
+    )
     .action((options: CommonOptions & ConformOptions) =>
       execute(options, async (output, signal) => {
         const { conform } = await import('./conform.ts');

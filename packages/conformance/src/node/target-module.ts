@@ -9,6 +9,8 @@ import { workerTarget } from '../targets/worker.ts';
 export interface TargetSpec {
   /** `core`, `worker`, or the URL of a module. */
   readonly module: string;
+  /** The name of the export, if it is neither the default nor `target`. */
+  readonly export?: string | undefined;
   /** Passed to the module's function. */
   readonly argument?: string | undefined;
 }
@@ -25,16 +27,18 @@ export type TargetExport =
 type TargetResult = DeviceTargetFactory | DeviceTarget;
 
 /** Loads a target. @throws {IommuError} `EINVAL` for a module that cannot be loaded or exports none. */
-export async function loadTarget({ module, argument }: TargetSpec): Promise<DeviceTargetFactory> {
+export async function loadTarget(spec: TargetSpec): Promise<DeviceTargetFactory> {
+  const { module, argument } = spec;
   if (module === 'core') return coreTarget;
   if (module === 'worker') return workerTarget();
-  let exports: { readonly default?: unknown; readonly target?: unknown };
+  let exports: Readonly<Record<string, unknown>>;
   try {
-    exports = (await import(module)) as typeof exports; // both keys are looked at below
+    exports = (await import(module)) as typeof exports; // what is in it is looked at below
   } catch (cause) {
     throw new IommuError('EINVAL', `${module} cannot be loaded: ${String(cause)}`, { cause });
   }
-  const found = exports.default ?? exports.target;
+  const found =
+    spec.export === undefined ? (exports['default'] ?? exports['target']) : exports[spec.export];
   const made: unknown =
     typeof found === 'function' ? await (found as (argument?: string) => unknown)(argument) : found; // any function
   if (isFactory(made)) return made;
