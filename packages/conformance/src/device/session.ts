@@ -301,10 +301,11 @@ export class Session {
 
   /**
    * Sends a good request without an effect, which must be served: a PROBE, or where there is none an UNMAP of a domain
-   * that does not exist.
+   * that does not exist. Without either feature there is no such request.
    */
   checkServes(): void {
     const probe = this.has(IommuFeature.PROBE) && this.present.length > 0;
+    if (!probe && !this.has(IommuFeature.MAP_UNMAP)) return;
     const request = probe ? probeBytes(this.a) : unmapBytes(this.config.domainRange.last, 0n, 0n);
     const answer = this.courier.send(this.running.requests, request, {
       writable: probe ? this.config.probeSize + 4 : 4,
