@@ -27,6 +27,9 @@ export class FaultQueue implements FaultSink {
   /** True if the observer was told of one since the last reset. */
   dropSeen = false;
 
+  /** Changes each record before it is sent. */
+  amend: ((record: DataView) => void) | undefined = undefined;
+
   readonly #observer: IommuObserver | undefined;
   readonly #record: Uint8Array = new Uint8Array(FaultRecord.size);
   readonly #view: DataView = new DataView(this.#record.buffer);
@@ -79,6 +82,7 @@ export class FaultQueue implements FaultSink {
     view.setUint32(offset.endpoint, endpoint, true);
     view.setUint32(offset.address, lowWord(page, offsetInPage), true);
     view.setUint32(offset.address + 4, highWord(page), true);
+    this.amend?.(view);
     if (this.#deliver()) return;
     this.dropped += 1;
     if (this.dropSeen) return;

@@ -9,3 +9,5 @@ export { type TranslationKeeper } from './core/translation-keeper.ts';
 export { PieceKind, TranslateOutcome, Translation } from './core/translation.ts';
 export { type FeatureOffer } from './feature-offer.ts';
 export { IommuDevice, type IommuDeviceOptions } from './iommu-device.ts';
+export { PEERS, type Habits } from './peer/habit.ts';
+export { PeerDevice, type PeerDeviceOptions } from './peer/peer-device.ts';

@@ -201,6 +201,11 @@ export class IommuDevice implements VirtioDevice, ChainHandler {
     this.#showBypass();
   }
 
+  /** For devices that tell of faults in another way: `amend` may change each record before it is sent. */
+  protected amendFaults(amend: (record: DataView) => void): void {
+    this.#faults.amend = amend;
+  }
+
   /** Handles the requests that are there, a burst at most. False if there were none. */
   serve(): boolean {
     const queue = this.#queue;

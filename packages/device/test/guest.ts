@@ -27,7 +27,14 @@ import {
   type QueueLayout,
 } from '@viommu/ring';
 import type { DevicePort } from '@viommu/transport';
-import { IommuDevice, type IommuDeviceOptions, PieceKind, type Translation } from '../src/index.ts';
+import {
+  type Habits,
+  IommuDevice,
+  type IommuDeviceOptions,
+  PeerDevice,
+  PieceKind,
+  type Translation,
+} from '../src/index.ts';
 
 export const READ = MapFlag.READ;
 export const WRITE = MapFlag.WRITE;
@@ -55,6 +62,8 @@ export interface GuestOptions extends IommuDeviceOptions {
   readonly accept?: bigint;
   /** False leaves the device before DRIVER_OK. */
   readonly started?: boolean;
+  /** The device is one with these habits of others. */
+  readonly habits?: Habits;
 }
 
 /** What came back for one chain. */
@@ -93,8 +102,9 @@ export class Guest {
     needsReset: (reason) => this.resets.push(reason),
   };
 
-  constructor({ accept, started = true, ...options }: GuestOptions) {
-    this.device = new IommuDevice(options);
+  constructor({ accept, started = true, habits, ...options }: GuestOptions) {
+    this.device =
+      habits === undefined ? new IommuDevice(options) : new PeerDevice({ ...options, habits });
     this.memory = new SharedMemory({
       buffer: new SharedArrayBuffer(SIZE),
       offset: 0,

@@ -41,6 +41,10 @@ function move(
   // iommu.dev.attach.move-detaches-first, iommu.dev.attach.move-acts-like-detach
   judgement.changes = from === undefined ? [enter] : [leave, enter];
 
+  if (from !== undefined && to !== from) judgement.endUnlessServed('moving'); // iommu.dev.attach.move-refused
+  // iommu.dev.attach.shared-domain-refused
+  if (to !== undefined && to !== from) judgement.endUnlessServed('sharing');
+
   if (to !== undefined && to.bypass !== bypass) {
     // iommu.dev.attach.bypass-flag-mismatch, 2.7
     const alone = to === from && to.endpoints.size === 1;
@@ -53,20 +57,16 @@ function move(
     const again = judgement.ask('attachAgain'); // 2.1
     if (again === 'nothing') judgement.changes = [];
     else if (again === 'UNSUPP') judgement.end(Status.UNSUPP, 'attachAgain');
+  } else if (to !== undefined) {
+    // iommu.dev.attach.incompatible-properties, 2.8
+    if (endpoint.regions.some(({ start, last }) => to.mappings.touches(start, last)))
+      judgement.endUnlessServed('attachReserved');
   } else {
-    if (from !== undefined) judgement.endUnlessServed('moving'); // iommu.dev.attach.move-refused
-    if (to !== undefined) {
-      judgement.endUnlessServed('sharing'); // iommu.dev.attach.shared-domain-refused
-      // iommu.dev.attach.incompatible-properties, 2.8
-      if (endpoint.regions.some(({ start, last }) => to.mappings.touches(start, last)))
-        judgement.endUnlessServed('attachReserved');
-    } else {
-      // 2.5: a domain that this move ends makes room for the new one.
-      const ending = from?.endpoints.size === 1 ? 1 : 0;
-      if (state.domains.size - ending >= state.platform.limits.domains)
-        judgement.end(Status.NOMEM, 'limits');
-      judgement.endUnlessServed('resources');
-    }
+    // 2.5: a domain that this move ends makes room for the new one.
+    const ending = from?.endpoints.size === 1 ? 1 : 0;
+    if (state.domains.size - ending >= state.platform.limits.domains)
+      judgement.end(Status.NOMEM, 'limits');
+    judgement.endUnlessServed('resources');
   }
 }
 
