@@ -1,7 +1,7 @@
 /** A case: one thing asked of a device, under the id of the clause that demands it. */
 
 import { IommuError } from '@viommu/common';
-import { type Level, entryOf } from './catalogue.ts';
+import { type Level, UNCOVERED, entryOf } from './catalogue.ts';
 import type { StartOptions } from './device/start.ts';
 import type { Session } from './device/session.ts';
 import type { Need } from './need.ts';
@@ -24,6 +24,8 @@ export interface CaseText {
   readonly start?: StartOptions | false;
   /** The device may want a reset at the end (malformed rings): it need not serve any more. */
   readonly mayBreak?: true;
+  /** Why nobody can find out from outside: the case is always skipped, with this as the reason. */
+  readonly unreachable?: string;
   /** Sends one deviation per stimulus, and says by the session's `check` and its kin what it finds. */
   readonly run: (session: Session) => void;
 }
@@ -41,3 +43,15 @@ export function defineCase(text: CaseText): DeviceCase {
     throw new IommuError('EINVAL', `${text.id} names no clause, open point or fact.`);
   return { ...text, level: entry.level, section: entry.section };
 }
+
+/** A case for each clause that none can be written for, so that a report accounts for it. */
+export const UNREACHABLE_CASES: readonly DeviceCase[] = Object.entries(UNCOVERED)
+  .filter(([id]) => entryOf(id)?.side === 'device')
+  .map(([id, reason]) =>
+    defineCase({
+      id,
+      title: entryOf(id)?.summary ?? '',
+      unreachable: reason,
+      run: (session) => session.skip(reason),
+    }),
+  );

@@ -38,6 +38,8 @@ export interface OpenPoint {
 export interface Fact {
   /** `fact.iommu.translate`. */
   readonly id: string;
+  /** On whose side it can be seen. */
+  readonly side: Side;
   readonly summary: string;
   readonly test: string;
 }
@@ -53,7 +55,7 @@ export interface Entry {
 
 export const CLAUSES: readonly Clause[] = clauseData as readonly Clause[]; // JSON has no literal types; a test checks each
 export const OPEN_POINTS: readonly OpenPoint[] = openPointData;
-export const FACTS: readonly Fact[] = factData;
+export const FACTS: readonly Fact[] = factData as readonly Fact[]; // likewise
 /** Why a clause on the device's or driver's side of the IOMMU chapter has no case: one sentence by clause id. */
 export const UNCOVERED: Readonly<Record<string, string>> = uncoveredData;
 
@@ -65,7 +67,7 @@ const ENTRIES: ReadonlyMap<string, Entry> = new Map<string, Entry>([
   ]),
   ...FACTS.map((fact): [string, Entry] => [
     fact.id,
-    { ...fact, level: 'fact', side: undefined, section: 'Stated as fact' },
+    { ...fact, level: 'fact', section: 'Stated as fact' },
   ]),
 ]);
 

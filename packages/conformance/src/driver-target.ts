@@ -61,6 +61,8 @@ export type DriverAction =
   | { readonly kind: 'interrupt' }
   /** Writes the `bypass` field. */
   | { readonly kind: 'bypass'; readonly value: boolean }
+  /** Resets one queue (RING_RESET) and goes on with a new one. */
+  | { readonly kind: 'reset-queue'; readonly queue: number }
   /** Goes away, so that another driver could take over. */
   | { readonly kind: 'remove' };
 

@@ -52,5 +52,6 @@ export {
 } from './target.ts';
 export { coreTarget, createCore } from './targets/core.ts';
 export { MmioRegisters } from './targets/mmio-registers.ts';
+export { overrideTarget } from './targets/override.ts';
 export { type VirtioDeviceParts, virtioDeviceTarget } from './targets/virtio-device-target.ts';
 export { type CaseResult, type Result } from './verdict.ts';

@@ -30,6 +30,8 @@ export async function runCase(
   factory: DeviceTargetFactory,
   { format, now }: RunCaseOptions,
 ): Promise<CaseResult> {
+  if (one.unreachable !== undefined)
+    return resultOf(one, { result: 'skip', evidence: [one.unreachable] }, 0);
   const begun = now();
   let target: DeviceTarget | undefined;
   let verdict: Verdict;

@@ -1,6 +1,6 @@
 /** Runs the suite: every case against a target of its own, one after the other. */
 
-import type { DeviceCase } from './case.ts';
+import { type DeviceCase, UNREACHABLE_CASES } from './case.ts';
 import { type Summary, summarize } from './coverage.ts';
 import { DEVICE_CASES } from './device/suite.ts';
 import type { RingFormat } from './device/start.ts';
@@ -38,8 +38,8 @@ export interface ConformanceReport {
 }
 
 /** The cases that a run has. */
-export function casesOf({ only = '', cases = DEVICE_CASES }: ConformanceOptions): DeviceCase[] {
-  return cases.filter(({ id }) => id.startsWith(only));
+export function casesOf({ only = '', cases }: ConformanceOptions): DeviceCase[] {
+  return (cases ?? [...DEVICE_CASES, ...UNREACHABLE_CASES]).filter(({ id }) => id.startsWith(only));
 }
 
 /**

@@ -3,6 +3,7 @@
 import { IommuError } from '@viommu/common';
 import type { DeviceTarget, DeviceTargetFactory } from '../target.ts';
 import { coreTarget } from '../targets/core.ts';
+import { overrideTarget } from '../targets/override.ts';
 import { workerTarget } from '../targets/worker.ts';
 
 /** What can be sent to a thread, and loaded there. */
@@ -57,7 +58,7 @@ function isTarget(value: unknown): value is DeviceTarget {
 
 /** The same device for every case, after the strongest reset that it has. */
 function always(target: DeviceTarget, name: string): DeviceTargetFactory {
-  const reused: DeviceTarget = Object.create(target, { dispose: { value: () => undefined } }); // all else is inherited
+  const reused = overrideTarget(target, { dispose: () => undefined });
   return {
     name,
     parallel: 1,

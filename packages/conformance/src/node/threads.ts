@@ -39,7 +39,7 @@ export async function runInThreads(
   const cases = casesOf(options);
   const wanted = options.threads ?? Math.ceil(cases.length / CASES_PER_THREAD);
   const threads = Math.max(1, Math.min(parallel, wanted, availableParallelism()));
-  const pool = new Piscina<CaseTask, CaseResult>({
+  const pool = new Piscina<CaseTask, CaseResult | undefined>({
     filename: new URL(`./case-worker.${EXTENSION}`, import.meta.url).href,
     minThreads: threads,
     maxThreads: threads,
@@ -64,6 +64,9 @@ export async function runInThreads(
     }
   };
   try {
+    // One for each thread, so that no case pays for it. What goes wrong does so again in a case, and is told there.
+    const load = { spec, id: '', format };
+    await Promise.allSettled(Array.from({ length: threads }, () => pool.run(load)));
     await Promise.all(Array.from({ length: threads }, lane));
   } finally {
     await pool.destroy();
@@ -73,7 +76,7 @@ export async function runInThreads(
 }
 
 async function runBounded(
-  pool: Piscina<CaseTask, CaseResult>,
+  pool: Piscina<CaseTask, CaseResult | undefined>,
   one: DeviceCase,
   task: CaseTask,
   timeoutMs: number,
@@ -82,9 +85,11 @@ async function runBounded(
   const begun = performance.now();
   const bound = AbortSignal.timeout(timeoutMs);
   try {
-    return await pool.run(task, {
+    const result = await pool.run(task, {
       signal: signal === undefined ? bound : AbortSignal.any([bound, signal]),
     });
+    if (result !== undefined) return result;
+    throw new Error('the case has no result');
   } catch (error) {
     signal?.throwIfAborted();
     const seconds = (performance.now() - begun) / 1000;
