@@ -59,6 +59,47 @@ describe('hot plug', () => {
     },
   );
 
+  it.each(['iommu.strict=1', 'iommu.strict=0'])(
+    'S4.5 survives an endpoint that the host pulls out under its disk, and one that it puts back (%s)',
+    (commandLine) => {
+      const machine = disks({ second: { kind: 'disk', id: 12, sizeBytes: DISK_BYTES } });
+      const system = machine.system({ commandLine });
+      const { iommu } = machine.device;
+      const traffic = trafficOn(machine, system, machine.plug(system, 'iommu'));
+      traffic.writeAll();
+      const generations = new Uint32Array(64);
+      const issued = new Uint32Array(64);
+      for (let turn = 0; turn < 3; turn += 1) {
+        const disk = machine.plug(system, 'second');
+        const other = trafficOn(machine, system, disk, { generations, issued });
+        other.readAll();
+        other.mix(20);
+        expect(other.errors).toBe(0);
+        other.mix(20);
+        iommu.unplug(12);
+        other.settle();
+        // Nothing is mapped any more, and no access gets through.
+        const page = system.ram.allocatePages(1);
+        machine.touched.clear();
+        expect(driverOf(disk).readSync(CONTEXT, 0, page, 0, 4096)).toMatch(/^EIO$|^ENOMEM$/);
+        expect(machine.touched).not.toContain(page);
+        system.ram.freePages(page);
+        expect(other.errors).toBeGreaterThan(0);
+        expect(other.wrong).toBe(0);
+        system.unplugDisk(disk);
+        other.end();
+        traffic.mix(20);
+        iommu.plug({ id: 12 });
+      }
+      traffic.readAll();
+      expect([traffic.errors, traffic.wrong]).toEqual([0, 0]);
+      machine.pass(system, 10);
+      verify(system.driver, iommu);
+      // Each time nobody knew the endpoint that was to be detached.
+      expect(system.driver.log.counters.detachFailed).toBe(3);
+    },
+  );
+
   it('S4.5 gives all memory back, disk by disk', () => {
     const machine = disks();
     const system = machine.system({ xen: true, commandLine: 'iommu.strict=0' });
