@@ -115,6 +115,14 @@ export class DirectDma implements DmaOps {
     unmapEach(this, context, device, list, count, direction, attributes);
   }
 
+  finishMap(): boolean {
+    return true;
+  }
+
+  finishUnmaps(): void {
+    // Nothing was left.
+  }
+
   allocateCoherent(
     _context: Context,
     device: Device,

@@ -26,6 +26,11 @@ export const DmaAttribute = {
   MMIO: 1,
   /** Unmap only: nobody wants what the device wrote. */
   SKIP_CPU_SYNC: 2,
+  /**
+   * Several together, with one wait for all of them. Mapping: the caller asks {@link DmaOps.finishMap} before the device
+   * can see the address. Unmapping: it calls {@link DmaOps.finishUnmaps} before anybody uses the memory otherwise.
+   */
+  LATER: 4,
 } as const;
 
 /** An address as the device uses it. Reused by its owner, so that a mapping allocates nothing. */
@@ -102,6 +107,15 @@ export interface DmaOps {
     direction: Direction,
     attributes: number,
   ): void;
+  /**
+   * True if the device reaches what was mapped {@link DmaAttribute.LATER} at this address, a mapping or a segment of a
+   * list. The first call waits for all that were mapped so far, those for the others find it done.
+   *
+   * False if it was refused: the caller then unmaps the mapping, or the whole list, and does not ask again.
+   */
+  finishMap(device: Device, dmaPage: number, dmaOffset: number, sizeBytes: number): boolean;
+  /** Ends all that was unmapped {@link DmaAttribute.LATER} so far, with at most one wait. */
+  finishUnmaps(context: Context, device: Device): void;
   /** Takes cleared pages that both sides reach; `undefined` if there are none. */
   allocateCoherent(context: Context, device: Device, sizeBytes: number): CoherentMemory | undefined;
   freeCoherent(context: Context, device: Device, memory: CoherentMemory): void;

@@ -28,7 +28,8 @@ import {
 import type { Domain } from './domain.ts';
 import type { GuestRam } from './guest-ram.ts';
 import { layOut, pagesOfSegments, writeSegments } from './iommu-dma-list.ts';
-import { IovaMapper } from './iova-mapper.ts';
+import { IovaMapper, Unmapped } from './iova-mapper.ts';
+import { LateUnmaps, NOT_BOUNCED } from './late-unmap.ts';
 import type { CoreLog } from './log.ts';
 import { PageRuns } from './map.ts';
 
@@ -56,6 +57,8 @@ export class IommuDma implements DmaOps {
   readonly #address: DmaAddress = new DmaAddress();
   /** One for each context that maps a list just now; they come back. */
   readonly #runs: PageRuns[] = [];
+  /** Of all devices: one wait is for all of them. */
+  readonly #late: LateUnmaps = new LateUnmaps();
 
   constructor(cookie: DmaCookie, options: IommuDmaOptions) {
     this.#options = options;
@@ -92,7 +95,9 @@ export class IommuDma implements DmaOps {
       );
     const pages = pagesTouched(within, sizeBytes);
     const protection = protectionOf(direction, attributes);
-    const start = this.#mapper.map(context, device, device.dmaLastPage, first, pages, protection);
+    const limit = device.dmaLastPage;
+    const later = isLater(attributes);
+    const start = this.#mapper.map(context, device, limit, first, pages, protection, later);
     if (start === 0) return false;
     into.page = start;
     into.offset = within;
@@ -115,12 +120,10 @@ export class IommuDma implements DmaOps {
       this.#options.log.warn('unmapUnknown', `${device.name} has nothing at page ${start}`);
       return;
     }
-    const gone = this.#mapper.unmap(context, device, start, pagesTouched(within, sizeBytes));
-    const pool = this.#pool;
-    if (pool === undefined || !pool.contains(physPage)) return;
-    // Only now, when the device has lost access, is what it wrote all that it wrote.
-    const skipCopy = (attributes & DmaAttribute.SKIP_CPU_SYNC) !== 0;
-    pool.unmap(physPage, within, sizeBytes, direction, skipCopy, !gone);
+    const bounced = this.#pool?.contains(physPage) === true;
+    const poolPage = bounced ? physPage : NOT_BOUNCED;
+    const pages = pagesTouched(within, sizeBytes);
+    this.#unmap(context, device, start, pages, poolPage, within, sizeBytes, direction, attributes);
   }
 
   mapList(
@@ -140,7 +143,13 @@ export class IommuDma implements DmaOps {
     let result: number | ErrorCode = 'EINVAL';
     try {
       if (layOut(list, count, device, runs))
-        result = this.#mapper.mapList(context, device, runs, protectionOf(direction, attributes));
+        result = this.#mapper.mapList(
+          context,
+          device,
+          runs,
+          protectionOf(direction, attributes),
+          isLater(attributes),
+        );
       if (typeof result === 'number') return writeSegments(list, count, device, result);
       clearSegments(list, count);
       return result;
@@ -166,8 +175,23 @@ export class IommuDma implements DmaOps {
       this.#options.log.warn('unmapUnknown', `${device.name} has not mapped this list`);
       return;
     }
-    this.#mapper.unmap(context, device, start, pagesOfSegments(list, count));
+    const pages = pagesOfSegments(list, count);
+    this.#unmap(context, device, start, pages, NOT_BOUNCED, 0, 0, direction, attributes);
     clearSegments(list, count);
+  }
+
+  finishMap(_device: Device, dmaPage: number, dmaOffset: number, sizeBytes: number): boolean {
+    const pages = pagesTouched(dmaOffset & 0xfff, sizeBytes);
+    return this.#mapper.finishMap(dmaPage + (dmaOffset >>> 12), pages);
+  }
+
+  finishUnmaps(context: Context): void {
+    const late = this.#late;
+    // What comes while this waits, from other contexts, is not what it waited for.
+    const { end } = late;
+    if (!late.isBefore(end)) return;
+    const waited = this.#mapper.wait();
+    while (late.isBefore(end)) this.#endOldest(context, waited);
   }
 
   allocateCoherent(
@@ -184,7 +208,7 @@ export class IommuDma implements DmaOps {
     try {
       const limit = device.coherentLastPage;
       const protection = protectionOf(Direction.BIDIRECTIONAL, 0);
-      dmaPage = this.#mapper.map(context, device, limit, page, count, protection);
+      dmaPage = this.#mapper.map(context, device, limit, page, count, protection, false);
     } finally {
       if (dmaPage === 0) coherent.giveBack(page, count);
     }
@@ -250,6 +274,48 @@ export class IommuDma implements DmaOps {
     return pool.contains(page) ? page : -1;
   }
 
+  /** Unmaps pages, and for now or for later notes what that leaves to do. */
+  #unmap(
+    context: Context,
+    device: Device,
+    start: number,
+    pages: number,
+    poolPage: number,
+    offset: number,
+    sizeBytes: number,
+    direction: Direction,
+    attributes: number,
+  ): void {
+    const late = this.#late;
+    // First: a context that has to wait in there has changed nothing.
+    while (late.full) this.finishUnmaps(context);
+    const left = this.#mapper.unmapLater(context, device, start, pages);
+    const skipsCopy = (attributes & DmaAttribute.SKIP_CPU_SYNC) !== 0;
+    if (left === Unmapped.PARKED) {
+      if (poolPage !== NOT_BOUNCED)
+        this.#pool?.unmap(poolPage, offset, sizeBytes, direction, skipsCopy, false);
+      return;
+    }
+    const short = left === Unmapped.SHORT;
+    late.add(start, pages, short, poolPage, offset, sizeBytes, direction, skipsCopy);
+    if (!isLater(attributes)) this.finishUnmaps(context);
+  }
+
+  /** Ends the oldest unmap that was waited for, if `waited`; else the device may go on reaching what it had. */
+  #endOldest(context: Context, waited: boolean): void {
+    const late = this.#late;
+    const { oldestStart: start, oldestPages: pages, oldestPoolPage: poolPage } = late;
+    const { oldestOffset: offset, oldestSizeBytes: sizeBytes, oldestSkipsCopy: skipsCopy } = late;
+    const direction = late.oldestDirection as Direction; // One was put there.
+    const gone = waited && !late.oldestShort;
+    // Before anything else: other contexts may come by, and each is ended once.
+    late.drop();
+    const free = this.#mapper.release(context, start, pages, gone);
+    // Only now, when the device has lost access, is what it wrote all that it wrote.
+    if (poolPage !== NOT_BOUNCED)
+      this.#pool?.unmap(poolPage, offset, sizeBytes, direction, skipsCopy, !free);
+  }
+
   /** Maps a copy of the buffer that has its pages to itself, with nothing in the rest of them. */
   #mapBounced(
     context: Context,
@@ -276,7 +342,9 @@ export class IommuDma implements DmaOps {
     let start = 0;
     try {
       const protection = protectionOf(direction, attributes);
-      start = this.#mapper.map(context, device, device.dmaLastPage, poolPage, pages, protection);
+      const limit = device.dmaLastPage;
+      const later = isLater(attributes);
+      start = this.#mapper.map(context, device, limit, poolPage, pages, protection, later);
     } finally {
       if (start === 0) pool.unmap(poolPage, within, sizeBytes, direction, true, false);
     }
@@ -291,6 +359,10 @@ export class IommuDma implements DmaOps {
 function protectionOf(direction: Direction, attributes: number): number {
   const more = (attributes & DmaAttribute.MMIO) !== 0 ? Protection.MMIO : Protection.CACHE;
   return direction | more;
+}
+
+function isLater(attributes: number): boolean {
+  return (attributes & DmaAttribute.LATER) !== 0;
 }
 
 function isWholePages(offset: number, sizeBytes: number): boolean {

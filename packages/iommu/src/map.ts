@@ -69,6 +69,17 @@ export function mapRuns(
   runs: PageRuns,
   protection: number,
 ): void {
+  mapRunsNoSync(domain, startPage, runs, protection);
+  syncMap(domain, startPage, runs.pageCount);
+}
+
+/** {@link mapRuns} without waiting, as {@link mapNoSync}. */
+export function mapRunsNoSync(
+  domain: Domain,
+  startPage: number,
+  runs: PageRuns,
+  protection: number,
+): void {
   let done = 0;
   try {
     for (let at = 0; at < runs.length; at += 1) {
@@ -80,7 +91,6 @@ export function mapRuns(
     if (done > 0) undo(domain, startPage, done);
     throw error;
   }
-  syncMap(domain, startPage, done);
 }
 
 /** Unmaps pages and waits until no device reaches them. Returns how many were unmapped. @throws {IommuError} `EIO` */

@@ -67,6 +67,14 @@ export class PhysicalDma implements DmaOps {
     unmapEach(this, context, device, list, count, direction, attributes);
   }
 
+  finishMap(): boolean {
+    return true;
+  }
+
+  finishUnmaps(): void {
+    // Nothing was left.
+  }
+
   allocateCoherent(
     _context: Context,
     _device: Device,

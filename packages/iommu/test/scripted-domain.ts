@@ -67,7 +67,7 @@ export class ScriptedDomain implements IommuDomain {
   /** What the device knows: a page for each page. */
   readonly table: Map<number, { phys: number; protection: number }> = new Map();
   readonly #queue: Request[] = [];
-  readonly #failed: { start: number; code: ErrorCode }[] = [];
+  #failed: { start: number; code: ErrorCode }[] = [];
   readonly #stuck: { start: number; pages: number }[] = [];
   readonly #state: Lock;
   readonly #requests: Lock;
@@ -136,9 +136,10 @@ export class ScriptedDomain implements IommuDomain {
 
   syncMap(start: number, pages: number): void {
     this.sync();
-    const failed = this.#failed.filter((map) => map.start >= start && map.start < start + pages);
+    const within = (map: { start: number }) => map.start >= start && map.start < start + pages;
+    const failed = this.#failed.filter(within);
     // What was refused stays in the guest's books until it is unmapped.
-    this.#failed.length = 0;
+    this.#failed = this.#failed.filter((map) => !within(map));
     if (failed[0] !== undefined) throw new IommuError(failed[0].code, 'refused');
   }
 

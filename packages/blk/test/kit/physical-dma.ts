@@ -59,6 +59,11 @@ export class PhysicalDma implements DmaOps {
 
   unmap(): void {}
   unmapList(): void {}
+  finishMap(): boolean {
+    return true;
+  }
+
+  finishUnmaps(): void {}
   syncForCpu(): void {}
   syncForDevice(): void {}
   checkMask(): void {}

@@ -121,6 +121,14 @@ export class GrantDma implements DmaOps {
     }
   }
 
+  finishMap(): boolean {
+    return true;
+  }
+
+  finishUnmaps(): void {
+    // Nothing was left.
+  }
+
   allocateCoherent(
     _context: Context,
     _device: Device,
