@@ -187,6 +187,7 @@ export class BlkDriver {
     if (segments === 0) return 'ENOMEM';
     if (this.#queueOf(token).add(token, type, sector, segments, type === IN)) return token;
     book.unmap(token, context, device, ops);
+    ops.finishUnmaps(context, device);
     return 'EBUSY';
   }
 
@@ -216,18 +217,26 @@ export class BlkDriver {
     return this.#submitRange(context, WRITE_ZEROES, sector, sectors, writeZeroesSectorsMax, flags);
   }
 
-  /** Shows the device all requests submitted so far, and tells it if it wants to be told. */
+  /**
+   * Shows the device all requests submitted so far, and tells it if it wants to be told. It waits for the IOMMU once; a
+   * request whose memory that refuses ends with `ENOMEM`.
+   */
   kick(): void {
     if (this.lost === undefined) this.#session.kick();
   }
 
-  /** The token of a request that has ended, {@link error} saying how; -1 if none has. Its memory is the caller's again. */
+  /**
+   * The token of a request that has ended, {@link error} saying how; -1 if none has. Its memory is the caller's again.
+   *
+   * It waits for the IOMMU once for all that have ended by then, the others of which the next calls tell about.
+   */
   reap(context: Context): number {
-    let token = this.#book.takeEnded();
+    const book = this.#book;
+    let token = book.takeEnded();
     if (token < 0) {
-      token = this.#progress.take(context);
+      this.#progress.collect(context);
+      token = book.takeEnded();
       if (token < 0) return NONE;
-      this.#book.free(token);
     }
     this.error = this.#count(token);
     return token;
@@ -366,13 +375,9 @@ export class BlkDriver {
     if (typeof submitted === 'string') return submitted;
     const { timeoutMs = TIMEOUT_MS } = this.#options;
     for (;;) {
-      const token = this.#progress.take(context);
-      if (token === submitted) {
-        this.#book.free(token);
-        return this.#count(token);
-      }
-      if (token >= 0) this.#book.ended(token);
-      else if (!this.#progress.wait(timeoutMs))
+      this.#progress.collect(context);
+      if (this.#book.takeThis(submitted)) return this.#count(submitted);
+      if (!this.#progress.wait(timeoutMs))
         this.#progress.lose(`the device made no progress for ${timeoutMs} ms`);
     }
   }

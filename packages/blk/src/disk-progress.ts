@@ -1,6 +1,6 @@
 /**
  * How requests of a disk end: used by the device, or because it was lost. Each ends once, and its memory is unmapped
- * before anybody is told.
+ * before anybody is told; one wait is for the memory of all that have ended by then.
  */
 
 import {
@@ -9,6 +9,7 @@ import {
   type ErrorCode,
   InterruptBit,
   IommuError,
+  assert,
 } from '@viommu/common';
 import type { Device } from '@viommu/iommu';
 import { Taken } from '@viommu/ring';
@@ -21,7 +22,6 @@ import { BlkStatus } from './spec/request.ts';
 
 const { OK, UNSUPP } = BlkStatus;
 const BROKEN_RING = Taken.BROKEN;
-const NONE = -1;
 
 /** The requests of one driver on their way back. */
 export class DiskProgress {
@@ -34,10 +34,8 @@ export class DiskProgress {
   readonly #transport: DriverTransport;
   readonly #device: Device;
   readonly #waiter: DiskWaiter;
-  /** The queue that is looked at next. */
-  #nextQueue = 0;
-  /** The request whose end is under way; a context that had to wait in there goes on with it. */
-  #ending: number = NONE;
+  /** Some context is taking requests back. One that had to wait in there, or another, goes on with them later. */
+  #collecting = false;
   /** The device did not reset: it may still use everything it was told about. */
   #stuck = false;
   readonly #acknowledge: () => boolean = () => this.#serveInterrupts();
@@ -56,23 +54,23 @@ export class DiskProgress {
     this.#waiter = waiter;
   }
 
-  /** The next request that has ended, its memory unmapped; -1 if there is none. */
-  take(context: Context): number {
-    let token = this.#ending;
-    if (token < 0) {
-      token = this.lost === undefined ? this.#takeUsed() : this.#takeLost();
-      if (token < 0) return NONE;
-      this.#ending = token;
+  /** Takes all requests back that have ended, for the book to tell about: their memory is unmapped. */
+  collect(context: Context): void {
+    // What another context takes back just now is told about when it is done.
+    if (this.#collecting) return;
+    this.#collecting = true;
+    try {
+      if (this.lost === undefined) this.#takeUsed();
+      if (this.lost !== undefined) this.#takeLost();
+      this.#end(context);
+    } finally {
+      this.#collecting = false;
     }
-    if (!this.#stuck) this.#book.unmap(token, context, this.#device, this.session.ops);
-    else if (this.#book.abandon(token)) this.abandoned += 1;
-    this.#ending = NONE;
-    return token;
   }
 
-  /** True if {@link take} or the book has one. */
+  /** True if {@link collect} or the book has one. */
   ready(): boolean {
-    if (this.#book.anyEnded || this.#ending >= 0) return true;
+    if (this.#book.anyEnded) return true;
     if (this.lost !== undefined) return this.#book.count > 0;
     return this.#waiter.ready(this.session.queues);
   }
@@ -81,6 +79,8 @@ export class DiskProgress {
   wait(timeoutMs: number): boolean {
     if (this.lost === undefined) {
       this.session.kick();
+      // The kick may have found some that end at once.
+      if (this.#book.endingCount > 0) return true;
       if (this.#waiter.wait(this.session.queues, timeoutMs, this.#acknowledge)) return true;
     }
     return this.lost !== undefined && this.#book.count > 0;
@@ -95,8 +95,11 @@ export class DiskProgress {
 
   /** Ends everything that was outstanding, for the book to tell about, and gives the queues' memory back. */
   release(context: Context): void {
-    for (let token = this.take(context); token >= 0; token = this.take(context))
-      this.#book.ended(token);
+    assert(
+      !this.#collecting,
+      'no context resets a disk inside of another that takes requests back',
+    );
+    this.collect(context);
     if (!this.#stuck) this.session.free(context);
   }
 
@@ -107,24 +110,36 @@ export class DiskProgress {
     this.lost = undefined;
   }
 
-  /** The next request that the device has used. */
-  #takeUsed(): number {
+  /** What the device has used. A ring gives each request back once, and gets no new ones meanwhile. */
+  #takeUsed(): void {
     const { queues } = this.session;
-    for (let looks = 0; looks < queues.length; looks += 1) {
-      if (this.#nextQueue >= queues.length) this.#nextQueue = 0;
-      const queue = queues[this.#nextQueue]!; // Below the length.
-      const token = queue.ring.take();
-      if (token >= 0) {
+    for (let index = 0; index < queues.length; index += 1) {
+      const queue = queues[index]!; // Below the length.
+      let token = queue.take();
+      for (; token >= 0; token = queue.take()) {
         this.#book.errors[token] = this.#errorOf(queue, token);
-        return token;
+        this.#book.ending(token);
       }
       if (token === BROKEN_RING) {
         this.lose(queue.ring.fault ?? 'a ring is damaged');
-        return this.#takeLost();
+        return;
       }
-      this.#nextQueue += 1;
     }
-    return NONE;
+  }
+
+  /** Unmaps what is mapped for requests that are ending, with one wait for all of it. */
+  #end(context: Context): void {
+    const book = this.#book;
+    const count = book.endingCount;
+    if (count === 0) return;
+    const { ops } = this.session;
+    for (let index = 0; index < count; index += 1) {
+      const token = book.endingAt(index);
+      if (!this.#stuck) book.unmap(token, context, this.#device, ops);
+      else if (book.abandon(token)) this.abandoned += 1;
+    }
+    if (!this.#stuck) ops.finishUnmaps(context, this.#device);
+    book.endedFirst(count);
   }
 
   #errorOf(queue: DiskQueue, token: number): ErrorCode | undefined {
@@ -135,11 +150,15 @@ export class DiskProgress {
     return status === OK && written ? undefined : 'EIO';
   }
 
-  /** The next request that was in flight when the device was lost. */
-  #takeLost(): number {
-    const token = this.#book.states.indexOf(RequestState.IN_FLIGHT);
-    if (token >= 0) this.#book.errors[token] = 'EIO';
-    return token;
+  /** What was in flight when the device was lost. */
+  #takeLost(): void {
+    const book = this.#book;
+    const { states } = book;
+    for (let token = 0; token < states.length; token += 1)
+      if (states[token] === RequestState.IN_FLIGHT) {
+        book.errors[token] = 'EIO';
+        book.ending(token);
+      }
   }
 
   /** Sees what the device interrupted for. False if it is lost. */

@@ -8,6 +8,7 @@ import {
   type Context,
   Descriptor,
   IommuError,
+  assert,
   guestPhysical,
   highWord,
   lowWord,
@@ -68,6 +69,16 @@ export class DiskQueue {
   readonly #memory: GuestMemory;
   readonly #book: RequestBook;
   readonly #firstToken: number;
+  /** Requests that are not in the ring yet, as one themselves. */
+  readonly #staged: Int32Array;
+  #stagedFirst = 0;
+  #stagedCount = 0;
+  /** Some context puts them there. */
+  #publishing = false;
+  /** Descriptors that are neither in use nor promised; by request: what it needs. */
+  #room: number;
+  readonly #costs: Uint16Array;
+  readonly #indirect: boolean;
   readonly #slots: number;
   readonly #slotsPage: number;
   readonly #slotsOffset: number;
@@ -120,6 +131,10 @@ export class DiskQueue {
       throw error;
     }
     this.ring.suppressNotification();
+    this.#staged = new Int32Array(depth);
+    this.#room = size;
+    this.#costs = new Uint16Array(depth);
+    this.#indirect = features.indirect === true;
     this.#memory = memory;
     this.#book = book;
     this.#firstToken = firstToken;
@@ -128,7 +143,11 @@ export class DiskQueue {
     this.#lists = Array.from({ length: depth }, () => new BufferList(buffersPerChain));
   }
 
-  /** Adds a request whose data are mapped in the book, `segments` of them. False if the ring has no room now. */
+  /**
+   * Adds a request whose data are mapped in the book, `segments` of them. False if the ring has no room now.
+   *
+   * As the others, the device sees it after {@link publish}.
+   */
   add(token: number, type: number, sector: number, segments: number, reads: boolean): boolean {
     const book = this.#book;
     const address = this.#address;
@@ -172,6 +191,38 @@ export class DiskQueue {
     return this.#end(token, list, STATUS_AT, BLK_STATUS_BYTES);
   }
 
+  /**
+   * Shows the device the requests that were added and whose memory it reaches; the others are over. True if it wants to
+   * be told. A context that has to wait in there may call again.
+   */
+  publish(device: Device, ops: DmaOps): boolean {
+    // Another context is about to show everything.
+    if (this.#publishing) return false;
+    const book = this.#book;
+    this.#publishing = true;
+    try {
+      while (this.#stagedCount > 0) {
+        const token = this.#staged[this.#stagedFirst]!; // Below the depth.
+        const mapped = book.finishMap(token, device, ops);
+        this.#stagedFirst =
+          this.#stagedFirst + 1 === this.#staged.length ? 0 : this.#stagedFirst + 1;
+        this.#stagedCount -= 1;
+        if (mapped) this.#enter(token);
+        else this.#refuse(token);
+      }
+    } finally {
+      this.#publishing = false;
+    }
+    return this.ring.publish();
+  }
+
+  /** As the ring's `take`. */
+  take(): number {
+    const token = this.ring.take();
+    if (token >= 0) this.#room += this.#costs[token - this.#firstToken]!; // A token of this queue.
+    return token;
+  }
+
   /** What the device wrote as a name. */
   nameOf(token: number): string {
     const bytes = new Uint8Array(BLK_NAME_BYTES);
@@ -204,9 +255,30 @@ export class DiskQueue {
     this.#locate(token, at);
     const { page, offset } = this.#address;
     list.addWritableAt(lowWord(page, offset), highWord(page), bytes);
-    if (!this.ring.add(list, token)) return false;
+    // A table takes one; no request here has a single buffer.
+    const cost = this.#indirect ? 1 : list.count;
+    if (cost > this.#room) return false;
+    this.#room -= cost;
+    this.#costs[token - this.#firstToken] = cost;
+    const end = this.#stagedFirst + this.#stagedCount;
+    const { length } = this.#staged;
+    this.#staged[end >= length ? end - length : end] = token;
+    this.#stagedCount += 1;
     this.#book.claim(token, list.writableBytes);
     return true;
+  }
+
+  #enter(token: number): void {
+    const added = this.ring.add(this.#lists[token - this.#firstToken]!, token); // A token of this queue.
+    assert(added, 'the ring has room for what was counted');
+  }
+
+  /** Ends a request whose memory the device was refused. */
+  #refuse(token: number): void {
+    const book = this.#book;
+    this.#room += this.#costs[token - this.#firstToken]!; // A token of this queue.
+    book.errors[token] = 'ENOMEM';
+    book.ending(token);
   }
 
   /** Where a request's slot lies. */

@@ -114,12 +114,15 @@ export class DiskSession {
     return hasFeature(this.features, feature);
   }
 
-  /** Shows the device all requests added so far, and tells it if it wants to be told. */
+  /**
+   * Shows the device all requests added so far, with one wait for the memory of all of them, and tells it if it wants to
+   * be told.
+   */
   kick(): void {
     const { queues } = this;
     for (let index = 0; index < queues.length; index += 1) {
-      const { ring } = queues[index]!; // Below the length.
-      if (ring.publish()) this.#transport.notify(index, ring.position);
+      const queue = queues[index]!; // Below the length.
+      if (queue.publish(this.#device, this.ops)) this.#transport.notify(index, queue.ring.position);
     }
   }
 

@@ -5,19 +5,29 @@
  */
 
 import type { Context, ErrorCode } from '@viommu/common';
-import { type Device, type Direction, DmaAddress, type DmaOps, ScatterEntry } from '@viommu/iommu';
+import {
+  type Device,
+  type Direction,
+  DmaAddress,
+  DmaAttribute,
+  type DmaOps,
+  ScatterEntry,
+} from '@viommu/iommu';
 
 /** Where a request is in its life. */
 export const RequestState = {
   FREE: 0,
-  /** The device has it, or its memory is still mapped. */
+  /** The device has it, or will get it. */
   IN_FLIGHT: 1,
+  /** The device does not have it any more, but its memory may still be mapped. */
+  ENDING: 2,
   /** Over, and not yet told. */
-  ENDED: 2,
+  ENDED: 3,
 } as const;
 
 /** Nothing. */
 const NONE = -1;
+const { LATER } = DmaAttribute;
 
 /** The requests of one driver. */
 export class RequestBook {
@@ -33,12 +43,16 @@ export class RequestBook {
   /** By token: a free slot of the same queue behind this one; by queue: the first. */
   readonly #nextFree: Int32Array;
   readonly #firstFree: Int32Array;
-  /** Ended requests in their order, as a ring. */
+  /** Requests that have ended, and behind them those that are ending, each in their order, as a ring. */
   readonly #ended: Int32Array;
   #endedFirst = 0;
   #endedCount = 0;
-  /** By token: what is mapped. Pieces, 0 for nothing; for which way; one piece by itself, several in a list. */
+  #endingCount = 0;
+  /**
+   * By token: what is mapped. Pieces, 0 for nothing, and segments; for which way; one piece by itself, several in a list.
+   */
   readonly #pieces: Uint16Array;
+  readonly #segments: Uint16Array;
   readonly #directions: Uint8Array;
   readonly #dmaPages: Float64Array;
   readonly #dmaOffsets: Uint16Array;
@@ -59,6 +73,7 @@ export class RequestBook {
       this.#nextFree[token] = (token + 1) % perQueue === 0 ? NONE : token + 1;
     this.#ended = new Int32Array(count);
     this.#pieces = new Uint16Array(count);
+    this.#segments = new Uint16Array(count);
     this.#directions = new Uint8Array(count);
     this.#dmaPages = new Float64Array(count);
     this.#dmaOffsets = new Uint16Array(count);
@@ -79,7 +94,10 @@ export class RequestBook {
     this.count += 1;
   }
 
-  /** Maps memory for a slot that is not claimed yet. Returns the number of segments, or 0 if it cannot be mapped. */
+  /**
+   * Maps memory for a slot that is not claimed yet. Returns the number of segments, or 0 if it cannot be mapped. Before
+   * the device gets to see them, {@link finishMap} has to be asked.
+   */
   map(
     token: number,
     context: Context,
@@ -93,11 +111,12 @@ export class RequestBook {
     if (count === 1) {
       const { page, offset, sizeBytes } = list[0]!; // There is one.
       const address = this.#address;
-      if (!ops.map(context, device, page, offset, sizeBytes, direction, 0, address)) return 0;
+      if (!ops.map(context, device, page, offset, sizeBytes, direction, LATER, address)) return 0;
       this.#dmaPages[token] = address.page;
       this.#dmaOffsets[token] = address.offset;
       this.#sizes[token] = sizeBytes;
       this.#pieces[token] = 1;
+      this.#segments[token] = 1;
       return 1;
     }
     const own = this.#lists[token]!;
@@ -109,10 +128,23 @@ export class RequestBook {
       to.offset = from.offset;
       to.sizeBytes = from.sizeBytes;
     }
-    const segments = ops.mapList(context, device, own, count, direction, 0);
+    const segments = ops.mapList(context, device, own, count, direction, LATER);
     if (typeof segments === 'string') return 0;
     this.#pieces[token] = count;
+    this.#segments[token] = segments;
     return segments;
+  }
+
+  /** Waits until the device reaches what {@link map} mapped. False if it was refused. */
+  finishMap(token: number, device: Device, ops: DmaOps): boolean {
+    if (this.#pieces[token] === 0) return true;
+    const address = this.#address;
+    const segments = this.#segments[token]!;
+    for (let index = 0; index < segments; index += 1) {
+      const sizeBytes = this.segment(token, index, address);
+      if (!ops.finishMap(device, address.page, address.offset, sizeBytes)) return false;
+    }
+    return true;
   }
 
   /** The device's address and the size of a segment. `into` gets the address. */
@@ -128,12 +160,12 @@ export class RequestBook {
     return entry.dmaSizeBytes;
   }
 
-  /** Ends what {@link map} made. */
+  /** Ends what {@link map} made, once {@link DmaOps.finishUnmaps} was called. */
   unmap(token: number, context: Context, device: Device, ops: DmaOps): void {
     const count = this.#pieces[token]!;
     if (count === 0) return;
     const direction = this.#directions[token]! as Direction; // One was put there.
-    if (count > 1) ops.unmapList(context, device, this.#lists[token]!, count, direction, 0);
+    if (count > 1) ops.unmapList(context, device, this.#lists[token]!, count, direction, LATER);
     else
       ops.unmap(
         context,
@@ -142,7 +174,7 @@ export class RequestBook {
         this.#dmaOffsets[token]!,
         this.#sizes[token]!,
         direction,
-        0,
+        LATER,
       );
     // Not before: a context that has to wait in there comes back.
     this.#pieces[token] = 0;
@@ -155,27 +187,57 @@ export class RequestBook {
     return mapped;
   }
 
-  /** A request is over, and goes behind the others that are. */
-  ended(token: number): void {
-    this.states[token] = RequestState.ENDED;
-    const at = this.#endedFirst + this.#endedCount;
-    this.#ended[at >= this.#ended.length ? at - this.#ended.length : at] = token;
-    this.#endedCount += 1;
+  /** The device does not have a request any more; it goes behind the others of which that is true. */
+  ending(token: number): void {
+    this.states[token] = RequestState.ENDING;
+    this.#ended[this.#at(this.#endedCount + this.#endingCount)] = token;
+    this.#endingCount += 1;
   }
 
-  /** True if a request is over and not yet told. */
+  /** Requests that are ending. */
+  get endingCount(): number {
+    return this.#endingCount;
+  }
+
+  /** One of them, the first of which is 0. */
+  endingAt(index: number): number {
+    return this.#ended[this.#at(this.#endedCount + index)]!; // Below the count.
+  }
+
+  /** The first `count` of those that are ending have ended: nothing is mapped for them. */
+  endedFirst(count: number): void {
+    for (let left = count; left > 0; left -= 1) {
+      this.states[this.endingAt(0)] = RequestState.ENDED;
+      this.#endedCount += 1;
+      this.#endingCount -= 1;
+    }
+  }
+
+  /** True if a request is over or ending, and not yet told. */
   get anyEnded(): boolean {
-    return this.#endedCount > 0;
+    return this.#endedCount + this.#endingCount > 0;
   }
 
   /** The request that was over first; its slot is free from now on. -1 if there is none. */
   takeEnded(): number {
     if (this.#endedCount === 0) return NONE;
     const token = this.#ended[this.#endedFirst]!; // Below the length.
-    this.#endedFirst = this.#endedFirst + 1 === this.#ended.length ? 0 : this.#endedFirst + 1;
+    this.#endedFirst = this.#at(1);
     this.#endedCount -= 1;
     this.free(token);
     return token;
+  }
+
+  /** Takes one request in particular, likewise. False if it is not over. */
+  takeThis(token: number): boolean {
+    if (this.states[token] !== RequestState.ENDED) return false;
+    let at = 0;
+    while (this.#ended[this.#at(at)] !== token) at += 1;
+    // Those before it move up.
+    for (; at > 0; at -= 1) this.#ended[this.#at(at)] = this.#ended[this.#at(at - 1)]!; // Below the count.
+    this.#ended[this.#endedFirst] = token;
+    this.takeEnded();
+    return true;
   }
 
   /** The slot of a request that is told about. */
@@ -185,5 +247,11 @@ export class RequestBook {
     this.#nextFree[token] = this.#firstFree[queue]!;
     this.#firstFree[queue] = token;
     this.count -= 1;
+  }
+
+  /** Where the entry `index` behind the first of the ring is. */
+  #at(index: number): number {
+    const at = this.#endedFirst + index;
+    return at >= this.#ended.length ? at - this.#ended.length : at;
   }
 }
