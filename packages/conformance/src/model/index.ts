@@ -1,0 +1,13 @@
+export { type AccessPrediction, type Fault, type Piece } from './access.ts';
+export { type Answer, type Completion, type Written, agrees } from './answer.ts';
+export { type ChoiceName, type Choices, type Refusal, type StatusName } from './choice.ts';
+export { CHOICES, RECOMMENDED, type Choice } from './choice-table.ts';
+export { type Event } from './event.ts';
+export { type Alternative } from './exploration.ts';
+export { Follower } from './follower.ts';
+export { type Mapping } from './mapping-set.ts';
+export { Memory } from './memory.ts';
+export { type AccessOutcome, Model, type ModelOptions } from './model.ts';
+export { type Prediction } from './prediction.ts';
+export { type Handler, PackedQueue, type QueuePlace, SplitQueue } from './queue.ts';
+export { type Change, type ModelEndpoint, type Platform, type Region } from './state.ts';
