@@ -1,17 +1,15 @@
 /**
- * Our device in its worker, over virtio-mmio: `viommu conform --target worker`. It is the host worker of a machine, with
- * an endpoint module for the accesses; the suite is the guest.
+ * Our device in its worker, over virtio-mmio: `viommu conform --target worker`. The suite is the guest; what crosses
+ * between the two threads is the same as in a machine.
  *
- * One worker serves many cases, with a system reset between them; one that a case has its own wishes for, or that did
- * not answer, is thrown away.
+ * A thread serves one device after the other, each with memory of its own; one that did not answer is thrown away.
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { IommuError, MmioRegister } from '@viommu/common';
-import { type HostSettings, MemoryMap, RAM_BASE } from '@viommu/machine';
 import type { Bell, SharedMemory } from '@viommu/ring';
-import { type ControlPage, MailboxPort, type RegisterPort } from '@viommu/transport';
+import { ControlPage, MailboxPort, type RegisterPort } from '@viommu/transport';
 import { writeBytes } from '../ring/bytes.ts';
 import {
   type DeviceTarget,
@@ -24,33 +22,39 @@ import {
   type TargetRegisters,
   type TargetWish,
 } from '../target.ts';
-import { ACCESS_BYTES_MAX, AccessGo, AccessRegisters, AccessStatus } from './access-register.ts';
 import { coreOptions, targetEndpoints } from './core-options.ts';
+import {
+  ACCESS_BYTES_MAX,
+  AccessGo,
+  AccessRegisters,
+  AccessStatus,
+  Block,
+  type DeviceSettings,
+  RAM_BASE,
+  RAM_WINDOW_BYTES,
+  createBuffer,
+  ramOf,
+  windowOf,
+} from './device-window.ts';
 import { MmioRegisters } from './mmio-registers.ts';
 
-const WINDOW_BYTES = 0x10_0000;
-/** Behind the window: the buffer of accesses. */
-const RAM_BYTES = WINDOW_BYTES + 0x1000;
-const BUFFER = RAM_BASE + BigInt(WINDOW_BYTES);
 const START_MS = 10_000;
 /** Silence of a device that is not asleep is over sooner than this. */
 const QUIET_MS = 20;
+const BUFFER = RAM_BASE + BigInt(RAM_WINDOW_BYTES);
 const { offset: At } = AccessRegisters;
 
-/** One factory keeps one worker at most. */
+/** One factory keeps one thread at most. */
 export function workerTarget(): DeviceTargetFactory {
-  let idle: WorkerTarget | undefined;
+  let idle: DeviceThread | undefined;
   return {
     name: 'worker',
     async open(wish) {
-      const usual = Object.keys(wish).length === 0;
-      const target = usual ? idle : undefined;
-      if (target !== undefined) idle = undefined;
-      if (target?.renew() === true) return target;
-      target?.end();
-      return WorkerTarget.create(wish, (used) => {
-        if (usual && idle === undefined && !used.broken) idle = used;
-        else used.end();
+      const thread = idle ?? new DeviceThread();
+      idle = undefined;
+      return thread.start(wish, () => {
+        if (idle === undefined && !thread.broken) idle = thread;
+        else thread.end();
       });
     },
     close() {
@@ -60,103 +64,77 @@ export function workerTarget(): DeviceTargetFactory {
   };
 }
 
+class DeviceThread {
+  /** True once a device of it did not answer. */
+  broken = false;
+  readonly #worker: Worker;
+  #failure: Error | undefined;
+
+  constructor() {
+    this.#worker = new Worker(new URL(`./device-worker.${EXTENSION}`, import.meta.url), {
+      name: 'device',
+    });
+    this.#worker.once('error', (error: Error) => (this.#failure = error));
+    this.#worker.once('exit', () => (this.#failure ??= new Error('the device thread has ended')));
+    // Nothing else holds the process.
+    this.#worker.unref();
+  }
+
+  async start(wish: TargetWish, release: () => void): Promise<DeviceTarget> {
+    const options = coreOptions(wish);
+    const settings: DeviceSettings = { buffer: createBuffer(), options };
+    this.#worker.postMessage(settings);
+    const registers = windowOf(settings.buffer, Block.IOMMU);
+    const end = performance.now() + START_MS;
+    while (registers.read(MmioRegister.DeviceID, 4) === 0) {
+      if (this.#failure !== undefined) throw new TargetFailure('crash', this.#failure.message);
+      if (performance.now() > end) throw new TargetFailure('hang', 'the device does not start');
+      await delay(1);
+    }
+    const endpoints = targetEndpoints(options.endpoints);
+    return new WorkerTarget(settings.buffer, endpoints, this, release);
+  }
+
+  end(): void {
+    void this.#worker.terminate();
+  }
+}
+
 class WorkerTarget extends MmioRegisters implements DeviceTarget {
   readonly memory: SharedMemory;
-  readonly window: DeviceTarget['window'] = { start: RAM_BASE, bytes: WINDOW_BYTES };
+  readonly window: DeviceTarget['window'] = { start: RAM_BASE, bytes: RAM_WINDOW_BYTES };
   readonly transport = 'mmio';
   readonly quietMs: number = QUIET_MS;
   readonly resets: readonly ResetKind[] = ['device', 'system'];
   readonly endpoints: readonly TargetEndpoint[];
-  /** True once it did not answer. */
-  broken = false;
-  readonly #worker: Worker;
   readonly #control: ControlPage;
   readonly #bell: Bell;
-  readonly #accesses: ReadonlyMap<number, RegisterPort>;
-  readonly #release: (target: WorkerTarget) => void;
+  readonly #access: TargetRegisters;
+  readonly #release: () => void;
 
-  private constructor(
-    parts: {
-      readonly worker: Worker;
-      readonly map: MemoryMap;
-      readonly settings: HostSettings;
-      readonly endpoints: readonly TargetEndpoint[];
-    },
-    release: (target: WorkerTarget) => void,
+  constructor(
+    buffer: SharedArrayBuffer,
+    endpoints: readonly TargetEndpoint[],
+    thread: DeviceThread,
+    release: () => void,
   ) {
-    const { worker, map, settings, endpoints } = parts;
-    const { buffer } = settings;
-    const control = map.controlPage(buffer);
-    const portOf = (block: number): RegisterPort =>
-      new MailboxPort({ control, block, window: map.window(buffer, block) });
-    super(guarded(portOf(0), () => (this.broken = true)));
-    this.#worker = worker;
-    this.#control = control;
-    this.#bell = control.interruptBell(0);
-    this.memory = map.ram(buffer);
-    this.endpoints = endpoints;
-    this.#accesses = new Map(
-      settings.endpoints.map(({ id, device }) => [id ?? 0, portOf(device)] as const),
-    );
-    this.#release = release;
-  }
-
-  static async create(
-    wish: TargetWish,
-    release: (target: WorkerTarget) => void,
-  ): Promise<WorkerTarget> {
-    const device = coreOptions(wish);
-    const mapOptions = { devices: device.endpoints.length + 1, ramBytes: RAM_BYTES };
-    const map = new MemoryMap(mapOptions);
-    const settings: HostSettings = {
-      map: mapOptions,
-      buffer: map.createBuffer(),
-      device,
-      record: false,
-      polls: undefined,
-      endpoints: device.endpoints.map(({ id }, index) => ({
-        name: `endpoint ${id}`,
-        device: index + 1,
-        kind: 'module',
-        id,
-        module: new URL(`./access-endpoint.${EXTENSION}`, import.meta.url).href,
-        data: undefined,
-        disk: undefined,
-      })),
+    const control = new ControlPage(buffer, 0);
+    const registersOf = (block: number): TargetRegisters => {
+      const port = new MailboxPort({ control, block, window: windowOf(buffer, block) });
+      return guarded(port, () => (thread.broken = true));
     };
-    const worker = new Worker(new URL(import.meta.resolve('@viommu/machine/host-worker')), {
-      workerData: settings,
-      name: 'device',
-    });
-    let failure: Error | undefined;
-    worker.once('error', (error: Error) => (failure = error));
-    worker.once('exit', () => (failure ??= new Error('the worker has ended')));
-    // Nothing else holds the process.
-    worker.unref();
-    const registers = map.window(settings.buffer, 0);
-    for (let waitedMs = 0; registers.read(MmioRegister.DeviceID, 4) === 0; waitedMs += 1) {
-      if (failure !== undefined) throw new TargetFailure('crash', failure.message);
-      if (waitedMs > START_MS) throw new TargetFailure('hang', 'the worker does not start');
-      await delay(1);
-    }
-    const endpoints = targetEndpoints(device.endpoints);
-    return new WorkerTarget({ worker, map, settings, endpoints }, release);
-  }
-
-  /** As after power-up. False if it cannot be had. */
-  renew(): boolean {
-    try {
-      this.reset();
-      writeBytes(this.memory, RAM_BASE, new Uint8Array(RAM_BYTES));
-      return true;
-    } catch {
-      return false;
-    }
+    super(registersOf(Block.IOMMU));
+    this.#control = control;
+    this.#bell = control.interruptBell(Block.IOMMU);
+    this.#access = registersOf(Block.ACCESS);
+    this.memory = ramOf(buffer);
+    this.endpoints = endpoints;
+    this.#release = release;
   }
 
   notify(queue: number, data?: number): void {
     this.#control
-      .doorbells(0)
+      .doorbells(Block.IOMMU)
       .ring(queue, data === undefined ? queue : (queue | (data << 16)) >>> 0);
   }
 
@@ -173,43 +151,25 @@ class WorkerTarget extends MmioRegisters implements DeviceTarget {
   }
 
   reset(): void {
-    const [port] = this.#accesses.values();
-    this.#during(() => port?.write(At.go, 4, AccessGo.SYSTEM_RESET));
+    this.#access.write(At.go, 4, AccessGo.SYSTEM_RESET);
   }
 
   dma(endpoint: number, direction: DmaDirection, iova: bigint, bytes: Uint8Array): DmaOutcome {
-    const port = this.#accesses.get(endpoint);
-    if (port === undefined || bytes.length > ACCESS_BYTES_MAX) return 'unknown';
+    if (bytes.length > ACCESS_BYTES_MAX) return 'unknown';
     writeBytes(this.memory, BUFFER, bytes);
-    this.#during(() => {
-      port.write(At.iovaLow, 4, Number(iova & 0xffff_ffffn));
-      port.write(At.iovaHigh, 4, Number(iova >> 32n));
-      port.write(At.length, 4, bytes.length);
-      port.write(At.bufferLow, 4, Number(BUFFER & 0xffff_ffffn));
-      port.write(At.bufferHigh, 4, Number(BUFFER >> 32n));
-      port.write(At.go, 4, direction === 'read' ? AccessGo.READ : AccessGo.WRITE);
-    });
-    if (direction === 'read') this.memory.read(WINDOW_BYTES, bytes, 0, bytes.length);
-    return port.read(At.status, 4) === AccessStatus.DONE ? 'done' : 'refused';
+    const registers = this.#access;
+    registers.write(At.endpoint, 4, endpoint);
+    registers.write(At.iovaLow, 4, Number(iova & 0xffff_ffffn));
+    registers.write(At.iovaHigh, 4, Number(iova >> 32n));
+    registers.write(At.length, 4, bytes.length);
+    registers.write(At.go, 4, direction === 'read' ? AccessGo.READ : AccessGo.WRITE);
+    if (direction === 'read') this.memory.read(RAM_WINDOW_BYTES, bytes, 0, bytes.length);
+    return registers.read(At.status, 4) === AccessStatus.DONE ? 'done' : 'refused';
   }
 
   dispose(): void {
-    this.#release(this);
-  }
-
-  /** Ends the worker. */
-  end(): void {
     this.#control.stop();
-    void this.#worker.terminate();
-  }
-
-  #during(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      this.broken = true;
-      throw lost(error);
-    }
+    this.#release();
   }
 }
 
