@@ -2,7 +2,7 @@
  * Accesses by endpoints, judged by memory: whether a pattern arrived where it should, and nowhere else.
  */
 
-import { type Range, range } from '@viommu/common';
+import { ADDRESS_MAX, type Range, range } from '@viommu/common';
 import { readBytes, writeBytes } from '../ring/bytes.ts';
 import type { DeviceTarget, DmaDirection, DmaOutcome, TargetEndpoint } from '../target.ts';
 import { Skipped } from '../verdict.ts';
@@ -59,6 +59,7 @@ export class Dma {
 
   /** One access, as it is. */
   access(endpoint: number, direction: DmaDirection, iova: bigint, bytes: Uint8Array): DmaOutcome {
+    this.#checkReach(endpoint, iova, bytes.length);
     const outcome = this.#target.dma?.(endpoint, direction, iova, bytes);
     if (outcome === undefined)
       throw new Skipped('endpoints of the target cannot be made to access memory');
@@ -99,8 +100,11 @@ export class Dma {
     );
     const room = granule * BigInt(count);
     const align = (address: bigint): bigint => (address + granule - 1n) & -granule;
+    const { start, bytes } = this.#target.window;
+    // Not over the suite's own memory either: an access that is not translated must not hit a ring.
     const regions = this.#target.endpoints
-      .flatMap(({ reserved = [] }) => reserved)
+      .flatMap(({ reserved = [] }) => reserved.map((region) => ({ ...region })))
+      .concat({ start, last: start + BigInt(bytes) - 1n, type: 'reserved' })
       .toSorted((one, other) => (one.start < other.start ? -1 : 1));
     let at = align(input.start > FIRST ? input.start : FIRST);
     // Where the input range ends early, from its start on.
@@ -111,6 +115,16 @@ export class Dma {
     }
     if (at + room - 1n > last) throw new Skipped(`there is no room for ${count} pages to map`);
     return at;
+  }
+
+  /** Skips the case if the endpoint cannot make such an access. */
+  #checkReach(id: number, iova: bigint, length: number): void {
+    const dma = this.#target.endpoints.find((endpoint) => endpoint.id === id)?.dma;
+    const { last = ADDRESS_MAX, align = 1, bytesMax = 4096 } = dma ?? {};
+    if (iova + BigInt(length) - 1n > last || length > bytesMax)
+      throw new Skipped(`endpoint ${id} does not reach ${length} bytes at 0x${iova.toString(16)}`);
+    if (iova % BigInt(align) !== 0n || length % align !== 0)
+      throw new Skipped(`accesses of endpoint ${id} are in units of ${align} bytes`);
   }
 
   #told(what: string, outcome: DmaOutcome, reached: boolean): Access {

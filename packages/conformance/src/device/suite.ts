@@ -3,12 +3,18 @@
 import type { DeviceCase } from '../case.ts';
 import { ATTACH_SHARED_CASES } from './iommu/attach-shared.ts';
 import { ATTACH_CASES } from './iommu/attach.ts';
+import { BYPASS_CASES } from './iommu/bypass.ts';
 import { CONFIGURATION_CASES } from './iommu/configuration.ts';
 import { DETACH_CASES } from './iommu/detach.ts';
 import { FEATURE_CASES } from './iommu/feature.ts';
 import { MAP_RANGE_CASES } from './iommu/map-range.ts';
 import { MAP_CASES } from './iommu/map.ts';
 import { OPERATION_CASES } from './iommu/operation.ts';
+import { PROBE_CASES } from './iommu/probe.ts';
+import { RESERVED_MEMORY_CASES } from './iommu/reserved-memory.ts';
+import { TRANSLATION_CASES } from './iommu/translation.ts';
+import { UNMAP_EXAMPLE_CASES } from './iommu/unmap-example.ts';
+import { UNMAP_CASES } from './iommu/unmap.ts';
 
 export const DEVICE_CASES: readonly DeviceCase[] = [
   ...FEATURE_CASES,
@@ -19,4 +25,10 @@ export const DEVICE_CASES: readonly DeviceCase[] = [
   ...DETACH_CASES,
   ...MAP_CASES,
   ...MAP_RANGE_CASES,
+  ...UNMAP_CASES,
+  ...UNMAP_EXAMPLE_CASES,
+  ...PROBE_CASES,
+  ...RESERVED_MEMORY_CASES,
+  ...TRANSLATION_CASES,
+  ...BYPASS_CASES,
 ];

@@ -20,7 +20,7 @@ export const MAP_RANGE_CASES: readonly DeviceCase[] = [
   ...(['start', 'last'] as const).map((end) =>
     defineCase({
       id: `iommu.dev.req.status-ok#narrow-input-${end}`,
-      title: `likewise where the input range is narrow`,
+      title: 'likewise where the input range is narrow',
       needs: ['map-unmap', 'endpoint', 'input-range'],
       wish: { inputRange: { start: 0x1_0000n, last: 0x3f_ffffn } },
       run: (s) => mapAtEnd(s, end),
@@ -148,7 +148,7 @@ export const MAP_RANGE_CASES: readonly DeviceCase[] = [
   ...['below', 'above', 'across-start', 'across-end'].map((where) =>
     defineCase({
       id: `fact.iommu.input-range-fails#${where}`,
-      title: `MAP of a range ${where} of the input range is refused`,
+      title: `MAP of a range ${where.replace('-', ' the ')} ${where.includes('-') ? 'of ' : ''}the input range is refused`,
       needs: ['map-unmap', 'endpoint', 'input-range'],
       wish: { inputRange: { start: 0x1_0000n, last: 0x3f_ffffn } },
       run: (s) => {
