@@ -1,4 +1,4 @@
-/** `viommu conform`: the suite against one or more devices. */
+/** `viommu conform`: the suite against one or more devices, or drivers. */
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { IommuError } from '@viommu/common';
@@ -6,9 +6,11 @@ import {
   type ConformanceReport,
   type Manifest,
   type RingFormat,
+  type Side,
   caseEvent,
   casesOf,
   closingEvents,
+  driverCasesOf,
   htmlOf,
   junitOf,
   readManifest,
@@ -21,6 +23,8 @@ import type { Output } from './output.ts';
 import { Progress } from './progress.ts';
 
 export interface ConformOptions {
+  /** Whose clauses; the device's if not given. */
+  readonly side?: Side;
   /** `worker`, `core`, `qemu`, `qemu:PATH` or a module; several are run one after the other. */
   readonly target?: readonly string[];
   /** Only cases whose id begins with this. */
@@ -42,8 +46,9 @@ export async function conform(
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
-  const cases = casesOf({ only: options.only });
-  if (cases.length === 0) throw usageFailure(`no case begins with ${options.only}; see --list`);
+  const { side = 'device', only } = options;
+  const cases = side === 'device' ? casesOf({ only }) : driverCasesOf({ only });
+  if (cases.length === 0) throw usageFailure(`no case begins with ${only}; see --list`);
   if (options.list === true) {
     for (const { id, level, title, section } of cases) {
       output.event({ event: 'listed', id, level, title, section });
@@ -52,7 +57,7 @@ export async function conform(
     return ExitCode.OK;
   }
   // Before anything runs: what is misspelt is said at once.
-  const specs = (options.target ?? [DEFAULT_TARGET]).map(targetSpec);
+  const specs = (options.target ?? [DEFAULT_TARGET[side]]).map((name) => targetSpec(name, side));
   const manifest = options.manifest === undefined ? undefined : manifestOf(options.manifest);
   const reports: ConformanceReport[] = [];
   for (const spec of specs) {
@@ -60,7 +65,8 @@ export async function conform(
     let state = 'starting';
     const progress = new Progress(output.notes, () => state);
     const report = await runInThreads(spec, {
-      only: options.only,
+      side,
+      only,
       format: options.ring,
       threads: options.threads,
       manifest,

@@ -140,6 +140,12 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
         name,
       ]),
     )
+    .addOption(
+      new Option('--side <side>', 'whose clauses; those of the device if not given').choices([
+        'device',
+        'driver',
+      ]),
+    )
     .option('--only <prefix>', 'only cases whose id begins like this')
     .option('--list', 'name the cases and run none')
     .option('--junit <file>', 'write the results as JUnit XML')

@@ -24,6 +24,12 @@ export {
   type DriverTarget,
   type DriverTargetFactory,
 } from './driver-target.ts';
+export {
+  type DriverConformanceOptions,
+  driverCasesOf,
+  runDriverConformance,
+} from './driver/run.ts';
+export { DRIVER_CASES } from './driver/suite.ts';
 export { type Divergence, type Manifest, readManifest } from './manifest.ts';
 export { type Need } from './need.ts';
 export { runCase, type RunCaseOptions } from './run-case.ts';
@@ -51,6 +57,7 @@ export {
   type TargetWish,
 } from './target.ts';
 export { coreTarget, createCore } from './targets/core.ts';
+export { coreDriver, coreDriverWith } from './targets/driver-core.ts';
 export { MmioRegisters } from './targets/mmio-registers.ts';
 export { overrideTarget } from './targets/override.ts';
 export { type VirtioDeviceParts, virtioDeviceTarget } from './targets/virtio-device-target.ts';

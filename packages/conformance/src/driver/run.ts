@@ -41,18 +41,35 @@ export async function runDriverConformance(
   factory: DriverTargetFactory,
   options: DriverConformanceOptions = {},
 ): Promise<ConformanceReport> {
-  const { only = '', now = () => 0, signal, onResult, manifest } = options;
+  const { now = () => 0, signal, onResult, manifest } = options;
   const cases = driverCasesOf(options);
-  const results: CaseResult[] = [];
-  const strays = new Map<string, { readonly finding: Finding; readonly seenIn: string }>();
+  const outcomes: DriverCaseOutcome[] = [];
   for (const one of cases) {
     signal?.throwIfAborted();
-    const { result, findings } = await runDriverCase(one, factory, now);
-    for (const finding of findings)
-      if (!strays.has(finding.clause)) strays.set(finding.clause, { finding, seenIn: one.id });
-    results.push(mark(result, manifest));
-    onResult?.(results.at(-1) ?? result, results.length, cases.length);
+    const outcome = await runDriverCase(one, factory, now);
+    outcomes.push(outcome);
+    onResult?.(mark(outcome.result, manifest), outcomes.length, cases.length);
   }
+  return driverReportOf(factory.name, outcomes, options);
+}
+
+/** What one case comes to, and what the watchers found about other clauses meanwhile. */
+export interface DriverCaseOutcome {
+  readonly result: CaseResult;
+  readonly findings: readonly Finding[];
+}
+
+/** The report on a complete run; `onResult` hears of the results that no case stands for. */
+export function driverReportOf(
+  target: string,
+  outcomes: readonly DriverCaseOutcome[],
+  { only = '', manifest, onResult }: DriverConformanceOptions,
+): ConformanceReport {
+  const results = outcomes.map(({ result }) => mark(result, manifest));
+  const strays = new Map<string, { readonly finding: Finding; readonly seenIn: string }>();
+  for (const { result, findings } of outcomes)
+    for (const finding of findings)
+      if (!strays.has(finding.clause)) strays.set(finding.clause, { finding, seenIn: result.id });
   for (const { finding, seenIn } of strays.values()) {
     if (!finding.clause.startsWith(only)) continue;
     if (
@@ -66,7 +83,7 @@ export async function runDriverConformance(
     onResult?.(result, results.length, results.length);
   }
   return {
-    target: factory.name,
+    target,
     results,
     vanished: vanished(results, manifest),
     summary: summarize(results, only, 'driver'),
@@ -82,7 +99,7 @@ export async function runDriverCase(
   one: DriverCase,
   factory: DriverTargetFactory,
   now: () => number = () => 0,
-): Promise<{ readonly result: CaseResult; readonly findings: readonly Finding[] }> {
+): Promise<DriverCaseOutcome> {
   const begun = now();
   let target: DriverTarget | undefined;
   let session: DriverSession | undefined;

@@ -1,25 +1,31 @@
 /**
- * Runs the suite in threads of its own: a device that never returns is ended with its thread, which costs that case a
- * verdict and the others nothing.
+ * Runs the suite in threads of its own: a device or driver that never returns is ended with its thread, which costs that
+ * case a verdict and the others nothing.
  */
 
 import { availableParallelism } from 'node:os';
 import { Piscina } from 'piscina';
-import type { DeviceCase } from '../case.ts';
+import { type Side, clauseOf } from '../catalogue.ts';
+import { driverCasesOf, driverReportOf } from '../driver/run.ts';
 import { mark } from '../manifest.ts';
 import { type ConformanceOptions, type ConformanceReport, casesOf, reportOf } from '../run.ts';
-import { resultOf } from '../run-case.ts';
+import type { DeviceTargetFactory } from '../target.ts';
 import type { CaseResult } from '../verdict.ts';
-import type { CaseTask } from './case-worker.ts';
-import { type TargetSpec, loadTarget } from './target-module.ts';
+import type { CaseOutcome, CaseTask } from './case-worker.ts';
+import { type TargetSpec, loadDriver, loadTarget } from './target-module.ts';
 
 export interface ThreadOptions extends Omit<ConformanceOptions, 'cases' | 'now'> {
+  /** Whose clauses; default the device's. */
+  readonly side?: Side | undefined;
   /** Default as many as there are processors, or as the target allows. */
   readonly threads?: number | undefined;
 }
 
+type Pool = Piscina<CaseTask, CaseOutcome | undefined>;
+type CaseHead = Pick<CaseResult, 'id' | 'title' | 'section' | 'level'>;
+
 const CASE_MS = 20_000;
-/** A thread and what it loads: some cases for each, or it does not pay. */
+/** A thread and what it loads take as long as many cases: with fewer for each it does not pay. */
 const CASES_PER_THREAD = 16;
 const EXTENSION: string = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 
@@ -32,73 +38,103 @@ export async function runInThreads(
   spec: TargetSpec,
   options: ThreadOptions = {},
 ): Promise<ConformanceReport> {
-  const factory = await loadTarget(spec);
-  const { format = 'split', manifest = factory.manifest, signal, onResult } = options;
-  const { caseTimeoutMs = CASE_MS, parallel = availableParallelism(), name } = factory;
-  factory.close?.();
-  const cases = casesOf(options);
-  const wanted = options.threads ?? Math.ceil(cases.length / CASES_PER_THREAD);
-  const threads = Math.max(1, Math.min(parallel, wanted, availableParallelism()));
-  const pool = new Piscina<CaseTask, CaseResult | undefined>({
-    filename: new URL(`./case-worker.${EXTENSION}`, import.meta.url).href,
-    minThreads: threads,
-    maxThreads: threads,
-    // A lane of the loop below each: nothing waits in the pool.
-    concurrentTasksPerWorker: 1,
-  });
-  const results: (CaseResult | undefined)[] = cases.map(() => undefined);
+  const { side = 'device', format = 'split', signal, onResult } = options;
+  const { name, caseTimeoutMs = CASE_MS, parallel, manifest } = await headOf(spec, side);
+  const settled = { ...options, manifest: options.manifest ?? manifest };
+  const { only } = options;
+  const cases: readonly CaseHead[] =
+    side === 'device' ? casesOf({ only }) : driverCasesOf({ only });
+  const pool = createPool(threadsFor(cases.length, options.threads, parallel));
+  const outcomes: (CaseOutcome | undefined)[] = cases.map(() => undefined);
   let told = 0;
   const tell = (): void => {
-    for (let next = results[told]; next !== undefined; next = results[told]) {
+    for (let next = outcomes[told]; next !== undefined; next = outcomes[told]) {
       told += 1;
-      onResult?.(next, told, cases.length);
+      onResult?.(mark(next.result, settled.manifest), told, cases.length);
     }
   };
   const turns = cases.entries();
   const lane = async (): Promise<void> => {
     for (const [index, one] of turns) {
       signal?.throwIfAborted();
-      const task = { spec, id: one.id, format };
-      results[index] = mark(await runBounded(pool, one, task, caseTimeoutMs, signal), manifest);
+      const task = { spec, side, id: one.id, format };
+      outcomes[index] = await runBounded(pool, one, task, { timeoutMs: caseTimeoutMs, signal });
       tell();
     }
   };
   try {
     // One for each thread, so that no case pays for it. What goes wrong does so again in a case, and is told there.
-    const load = { spec, id: '', format };
-    await Promise.allSettled(Array.from({ length: threads }, () => pool.run(load)));
-    await Promise.all(Array.from({ length: threads }, lane));
+    const lanes = Array.from({ length: pool.maxThreads });
+    await Promise.allSettled(lanes.map(() => pool.run({ spec, side, id: '', format })));
+    await Promise.all(lanes.map(lane));
   } finally {
     await pool.destroy();
   }
-  const complete = results.filter((result) => result !== undefined);
-  return reportOf(name, complete, { ...options, manifest });
+  const complete = outcomes.filter((outcome) => outcome !== undefined);
+  if (side === 'driver') return driverReportOf(name, complete, settled);
+  const results = complete.map(({ result }) => mark(result, settled.manifest));
+  return reportOf(name, results, settled);
+}
+
+/** What a target says about itself; the threads load it again. */
+async function headOf(
+  spec: TargetSpec,
+  side: Side,
+): Promise<Pick<DeviceTargetFactory, 'name' | 'caseTimeoutMs' | 'parallel' | 'manifest'>> {
+  if (side === 'driver') return loadDriver(spec);
+  const factory = await loadTarget(spec);
+  factory.close?.();
+  return factory;
+}
+
+function threadsFor(
+  cases: number,
+  wanted = Math.ceil(cases / CASES_PER_THREAD),
+  parallel = availableParallelism(),
+): number {
+  return Math.max(1, Math.min(parallel, wanted, cases));
+}
+
+function createPool(threads: number): Pool {
+  return new Piscina({
+    filename: new URL(`./case-worker.${EXTENSION}`, import.meta.url).href,
+    minThreads: threads,
+    maxThreads: threads,
+    // Each has a lane of its own: nothing waits in the pool.
+    concurrentTasksPerWorker: 1,
+  });
 }
 
 async function runBounded(
-  pool: Piscina<CaseTask, CaseResult | undefined>,
-  one: DeviceCase,
+  pool: Pool,
+  one: CaseHead,
   task: CaseTask,
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
-): Promise<CaseResult> {
+  { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal | undefined },
+): Promise<CaseOutcome> {
   const begun = performance.now();
   const bound = AbortSignal.timeout(timeoutMs);
   try {
-    const result = await pool.run(task, {
+    const outcome = await pool.run(task, {
       signal: signal === undefined ? bound : AbortSignal.any([bound, signal]),
     });
-    if (result !== undefined) return result;
+    if (outcome !== undefined) return outcome;
     throw new Error('the case has no result');
   } catch (error) {
     signal?.throwIfAborted();
     const seconds = (performance.now() - begun) / 1000;
     return bound.aborted
-      ? resultOf(
-          one,
-          { result: 'fail', how: 'hang', evidence: [`no end within ${timeoutMs / 1000} s`] },
-          seconds,
-        )
-      : resultOf(one, { result: 'fail', how: 'crash', evidence: [String(error)] }, seconds);
+      ? lost(one, 'hang', `no end within ${timeoutMs / 1000} s`, seconds)
+      : lost(one, 'crash', String(error), seconds);
   }
+}
+
+/** The result of a case whose thread is gone. */
+function lost(
+  { id, title, section, level }: CaseHead,
+  how: 'crash' | 'hang',
+  evidence: string,
+  seconds: number,
+): CaseOutcome {
+  const head = { id, clause: clauseOf(id), title, section, level };
+  return { result: { ...head, result: 'fail', how, evidence: [evidence], seconds }, findings: [] };
 }
