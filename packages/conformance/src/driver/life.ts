@@ -47,5 +47,6 @@ export function life(s: DriverSession): void {
   s.attach(A);
   s.map(0x20);
   s.detach(A);
+  s.perform({ kind: 'bypass', value: false });
   s.perform({ kind: 'remove' });
 }

@@ -29,6 +29,7 @@ export interface MonitoredDevice {
   readonly inputLast: bigint;
   readonly domainFirst: number;
   readonly domainLast: number;
+  readonly probeSize: number;
 }
 
 /** A region that a PROBE told of; both ends are included. */
@@ -148,7 +149,8 @@ export class Monitor {
   }: Extract<MonitoredRequest, { kind: 'attach' }>): void {
     this.#domainNumber(id);
     const endpoint = this.#endpoint(number);
-    if (this.#has(IommuFeature.PROBE) && !endpoint.attached)
+    // Where probe_size is 0 there is nothing to ask for.
+    if (this.#has(IommuFeature.PROBE) && this.#device?.probeSize !== 0 && !endpoint.attached)
       this.#check(
         'iommu.drv.init.probe-before-attach',
         endpoint.probed,

@@ -39,6 +39,9 @@ export class PackedDeviceRing implements DeviceRing {
   #used: Place = { slot: 0, wrap: true };
   readonly #waiting: DriverChain[] = [];
   #inFlight = 0;
+  readonly #given: WeakSet<DriverChain> = new WeakSet();
+  /** The device itself wrote where it must not, and cannot tell who changed a slot. */
+  #spoilt = false;
 
   constructor(options: DeviceRingOptions) {
     const { memory, layout, features, ledger } = options;
@@ -93,7 +96,9 @@ export class PackedDeviceRing implements DeviceRing {
 
   give(chain: DriverChain, usedBytes: number, id: number = chain.id): void {
     const { memory, ledger } = this.#options;
-    const same = chain.snapshots.every((one) => unchanged(memory, one));
+    if (id !== chain.id || this.#given.has(chain)) this.#spoilt = true;
+    this.#given.add(chain);
+    const same = this.#spoilt || chain.snapshots.every((one) => unchanged(memory, one));
     for (const clause of [
       'packed.drv.desc.no-change-after-avail',
       'packed.drv.desc.reuse-only-used',

@@ -245,7 +245,9 @@ export class ScriptedDevice {
     this.notifiedAt.set(queue, ring.position);
     if (!this.has(VirtioFeature.NOTIFICATION_DATA)) return;
     this.ledger.check(
-      this.has(VirtioFeature.RING_PACKED) ? 'packed.drv.desc.notify-offset-wrap' : 'open.11.16',
+      this.has(VirtioFeature.RING_PACKED)
+        ? 'packed.drv.desc.notify-offset-wrap'
+        : 'advice.notification.position',
       data >>> 16 === ring.position,
       `the notification says 0x${(data >>> 16).toString(16)}, and the driver is at 0x${ring.position.toString(16)}`,
     );
@@ -254,15 +256,15 @@ export class ScriptedDevice {
   /** DRIVER_OK. */
   #started(): void {
     const { config, accepted } = this.registers;
-    const { pageSizeMask, inputRangeStart, inputRangeEnd, domainRangeStart, domainRangeEnd } =
-      IommuConfig.read(config);
+    const fields = IommuConfig.read(config);
     this.monitor.begin({
       features: accepted,
-      pageSizeMask,
-      inputStart: inputRangeStart,
-      inputLast: inputRangeEnd,
-      domainFirst: domainRangeStart,
-      domainLast: domainRangeEnd,
+      pageSizeMask: fields.pageSizeMask,
+      inputStart: fields.inputRangeStart,
+      inputLast: fields.inputRangeEnd,
+      domainFirst: fields.domainRangeStart,
+      domainLast: fields.domainRangeEnd,
+      probeSize: fields.probeSize,
     });
   }
 
