@@ -16,6 +16,7 @@ import {
   readManifest,
 } from '@viommu/conformance';
 import { runInThreads } from '@viommu/conformance/node';
+import { monitor } from './conform/monitor.ts';
 import { printReport } from './conform/print.ts';
 import { DEFAULT_TARGET, targetSpec } from './conform/target.ts';
 import { ExitCode, usageFailure } from './failure.ts';
@@ -38,6 +39,8 @@ export interface ConformOptions {
   readonly manifest?: string;
   readonly ring?: RingFormat;
   readonly threads?: number;
+  /** A recording whose driver is judged, in place of running one. */
+  readonly monitor?: string;
 }
 
 /** Runs the suite; the result is the exit code. */
@@ -47,6 +50,8 @@ export async function conform(
   signal: AbortSignal,
 ): Promise<number> {
   const { side = 'device', only } = options;
+  if (options.monitor !== undefined)
+    return watchRecording(options.monitor, options, output, signal);
   const cases = side === 'device' ? casesOf({ only }) : driverCasesOf({ only });
   if (cases.length === 0) throw usageFailure(`no case begins with ${only}; see --list`);
   if (options.list === true) {
@@ -90,6 +95,24 @@ export async function conform(
   if (options.junit !== undefined) write(options.junit, junitOf(reports));
   if (options.html !== undefined) write(options.html, htmlOf(reports));
   return reports.every(({ conforms }) => conforms) ? ExitCode.OK : ExitCode.FAILED;
+}
+
+/** The driver of a recording. */
+async function watchRecording(
+  file: string,
+  { side, junit, html }: ConformOptions,
+  output: Output,
+  signal: AbortSignal,
+): Promise<number> {
+  if (side !== 'driver') throw usageFailure('--monitor judges a driver; add --side driver');
+  const begun = performance.now();
+  const report = await monitor(file, output, signal);
+  const seconds = (performance.now() - begun) / 1000;
+  for (const event of closingEvents(report, seconds)) output.event(event);
+  if (!output.json) printReport(report, seconds, output);
+  if (junit !== undefined) write(junit, junitOf([report]));
+  if (html !== undefined) write(html, htmlOf([report]));
+  return report.conforms ? ExitCode.OK : ExitCode.FAILED;
 }
 
 function manifestOf(file: string): Manifest {

@@ -151,6 +151,7 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
     .option('--junit <file>', 'write the results as JUnit XML')
     .option('--html <file>', 'write the results as one page, the targets side by side')
     .option('--manifest <file>', 'divergences that are known and do not count')
+    .option('--monitor <file>', 'with --side driver: judge the driver of a recording instead')
     .addOption(ringOption('the format of the queues; split if not given'))
     .addOption(
       new Option('--threads <count>', 'cases at a time; one for each processor').argParser(

@@ -24,11 +24,21 @@ export {
   type DriverTarget,
   type DriverTargetFactory,
 } from './driver-target.ts';
+export { type DriverCase, type DriverCaseText, defineDriverCase } from './driver/case.ts';
+export { type Finding, Ledger } from './driver/ledger.ts';
+export { monitorReport } from './driver/monitor-report.ts';
+export {
+  Monitor,
+  type MonitoredDevice,
+  type MonitoredRegion,
+  type MonitoredRequest,
+} from './driver/monitor.ts';
 export {
   type DriverConformanceOptions,
   driverCasesOf,
   runDriverConformance,
 } from './driver/run.ts';
+export { type StreamFinding, StreamMonitor } from './driver/stream-monitor.ts';
 export { DRIVER_CASES } from './driver/suite.ts';
 export { type Divergence, type Manifest, readManifest } from './manifest.ts';
 export { type Need } from './need.ts';
