@@ -4,6 +4,7 @@ import { FaultRecord } from '@viommu/common';
 import type { GuestMemory } from '@viommu/ring';
 import { readBytes, writeBytes } from '../ring/bytes.ts';
 import type { TestRing } from '../ring/test-ring.ts';
+import { Violation } from '../verdict.ts';
 import type { Arena } from './arena.ts';
 
 /** A buffer that came back. */
@@ -12,12 +13,15 @@ export interface EventAnswer {
   readonly length: number;
   /** The whole buffer. */
   readonly bytes: Uint8Array;
+  /** True if the device wrote behind the buffer. */
+  readonly overrun: boolean;
   /** The record, if the buffer has room for one. */
   readonly record: ReturnType<typeof FaultRecord.read> | undefined;
 }
 
-/** Writable buffers hold this beforehand. */
+/** Writable buffers hold this beforehand, and so do some bytes behind them. */
 export const EVENT_FILL = 0xff;
+const GUARD_BYTES = 32;
 
 export class EventQueue {
   readonly ring: TestRing;
@@ -34,8 +38,8 @@ export class EventQueue {
   /** Makes one buffer available, filled with {@link EVENT_FILL}; `cuts` are the lengths of its pieces. */
   post(...cuts: readonly number[]): void {
     const length = cuts.reduce((sum, cut) => sum + cut, 0);
-    const address = this.#arena.allocate(length);
-    writeBytes(this.#memory, address, new Uint8Array(length).fill(EVENT_FILL));
+    const address = this.#arena.allocate(length + GUARD_BYTES);
+    writeBytes(this.#memory, address, new Uint8Array(length + GUARD_BYTES).fill(EVENT_FILL));
     let at = address;
     const id = this.ring.offer(
       cuts.map((cut) => {
@@ -53,10 +57,15 @@ export class EventQueue {
     for (let used = this.ring.take(); used !== undefined; used = this.ring.take()) {
       const posted = this.#posted.get(used.id);
       this.#posted.delete(used.id);
-      const bytes = readBytes(this.#memory, posted?.address ?? 0n, posted?.length ?? 0);
+      if (posted === undefined)
+        throw new Violation(`an event comes back under id ${used.id}, which is not out`, 'fail');
+      const { address, length } = posted;
+      const around = readBytes(this.#memory, address, length + GUARD_BYTES);
+      const bytes = around.slice(0, length);
+      const overrun = around.subarray(length).some((byte) => byte !== EVENT_FILL);
       const whole = bytes.length >= FaultRecord.size;
       const record = whole ? FaultRecord.read(new DataView(bytes.buffer)) : undefined;
-      answers.push({ length: used.length, bytes, record });
+      answers.push({ length: used.length, bytes, overrun, record });
     }
     return answers;
   }

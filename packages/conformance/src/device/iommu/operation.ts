@@ -3,73 +3,10 @@
 import { IommuFeature, MapFlag, Status } from '@viommu/common';
 import { type DeviceCase, defineCase } from '../../case.ts';
 import type { Answer } from '../answer.ts';
+import { GOOD_REQUESTS, leave, needsOf, writableOf } from './good-request.ts';
 import { mappedUnit, memory, setBypass, unit } from '../place.ts';
-import {
-  attachBytes,
-  detachBytes,
-  mapBytes,
-  probeBytes,
-  unmapBytes,
-  withBytes,
-} from '../request.ts';
+import { attachBytes, mapBytes, unmapBytes, withBytes } from '../request.ts';
 import type { Session } from '../session.ts';
-
-/** One request of each type that succeeds, as bytes, after what it needs. */
-export interface GoodRequest {
-  readonly name: 'attach' | 'detach' | 'map' | 'unmap' | 'probe';
-  readonly make: (s: Session) => Uint8Array;
-  /** Whether it took effect. */
-  readonly took: (s: Session, request: Uint8Array) => boolean;
-}
-
-const DOMAIN_AT = 4;
-
-/** The domain that a request other than PROBE names. */
-function domainOf(request: Uint8Array): number {
-  return new DataView(request.buffer).getUint32(DOMAIN_AT, true);
-}
-
-export const GOOD_REQUESTS: readonly GoodRequest[] = [
-  {
-    name: 'attach',
-    make: (s) => attachBytes(s.domain(), s.a),
-    // A domain comes into being with its first endpoint.
-    took: (s, request) => s.mapPages(domainOf(request), 7).ok,
-  },
-  {
-    name: 'detach',
-    make: (s) => detachBytes(s.attached(), s.a),
-    took: (s, request) => !s.mapPages(domainOf(request), 7).ok,
-  },
-  {
-    name: 'map',
-    make: (s) => {
-      const [virtStart, virtEnd] = [s.page(2), s.last(3)];
-      return mapBytes({ domain: s.attached(), virtStart, virtEnd, physStart: s.physical(2) });
-    },
-    took: (s, request) => !s.mapPages(domainOf(request), 3).ok,
-  },
-  {
-    name: 'unmap',
-    make: (s) => {
-      const domain = s.attached();
-      s.mapped(domain, 2, 2);
-      return unmapBytes(domain, s.page(2), s.last(3));
-    },
-    took: (s, request) => s.mapPages(domainOf(request), 3).ok,
-  },
-  { name: 'probe', make: (s) => probeBytes(s.a), took: () => true },
-];
-
-/** Bytes of the writable part of a request. */
-export function writableOf({ name }: GoodRequest, s: Session): number {
-  return name === 'probe' ? s.config.probeSize + 4 : 4;
-}
-
-/** What a device needs for it. */
-export function needsOf({ name }: GoodRequest): readonly ('endpoint' | 'map-unmap' | 'probe')[] {
-  return name === 'probe' ? ['endpoint', 'probe'] : ['endpoint', 'map-unmap'];
-}
 
 /** Types that nobody has defined: beside those that are, and the ends of a byte. */
 const UNKNOWN_TYPES = [0, 6, 7, 0x7f, 0x80, 0x85, 0xff] as const;
@@ -275,9 +212,4 @@ function checkTail(s: Session, answer: Answer): void {
     answer.tail.subarray(1).every((byte) => byte === 0),
     `the tail is ${Array.from(answer.tail, (byte) => byte.toString(16).padStart(2, '0')).join(' ')}`,
   );
-}
-
-/** Takes the endpoint out again, so that the next domain is the first's successor. */
-function leave(s: Session, { name }: GoodRequest, request: Uint8Array): void {
-  if (name !== 'detach' && name !== 'probe') s.detach(domainOf(request), s.a);
 }

@@ -250,7 +250,6 @@ export const PROBE_CASES: readonly DeviceCase[] = [
     id: 'open.6.5',
     title: 'with a probe_size of 0 PROBE has a tail only',
     needs: ['probe', 'endpoint'],
-    wish: { probeSize: 0, reserved: [] },
     run: (s) => {
       if (s.config.probeSize !== 0) s.skip(`probe_size is ${s.config.probeSize}`);
       s.note(s.provoke(probeBytes(s.a), { writable: 4 }).toString());

@@ -223,6 +223,7 @@ export const UNMAP_CASES: readonly DeviceCase[] = [
         input: 'UNMAP of the whole input range and one page more is OK or RANGE',
       }[which],
       needs: ['map-unmap', 'endpoint'],
+      wish: which === 'input' ? { inputRange: { start: 0x1_0000n, last: 0x3f_ffffn } } : {},
       run: (s) => unmapRange(s, which),
     }),
   ),
