@@ -35,6 +35,10 @@ function readManifest(name: string): Manifest {
   return JSON.parse(readText(`packages/${name}/package.json`)) as Manifest; // only the keys above are read
 }
 
+/** What the conformance suite judges, and the folders in it that may know more of that than its target does. */
+const SUBJECTS: ReadonlySet<string> = new Set(['device', 'driver', 'machine']);
+const ROOMS = /^packages\/conformance\/src\/(?:targets|simulation)\//;
+
 /** The package that a specifier names, without the path inside it. */
 function target(specifier: string): string {
   return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
@@ -57,6 +61,8 @@ function wrongImports(file: TextFile, arrows: Arrows): string[] {
     if (specifier.startsWith(SCOPE)) {
       const other = target(specifier).slice(SCOPE.length);
       if (other === home) return isSource ? finding('a package names its own files by path') : [];
+      if (isSource && home === 'conformance' && SUBJECTS.has(other) && !ROOMS.test(file.path))
+        return finding('the suite knows what it judges only in src/targets/ and src/simulation/');
       return allowed.has(other) ? [] : finding('no arrow in docs/architecture.md');
     }
     if (isSource && specifier.startsWith('node:') && neutral.includes(home))
@@ -139,6 +145,7 @@ describe('the rule on imports', () => {
     ["import type { A } from '@viommu/ring';", '@viommu/ring: no arrow in docs/architecture.md'],
     ["export { a } from '@viommu/ring/x';", '@viommu/ring/x: no arrow in docs/architecture.md'],
     ["const a = await import('@viommu/ring');", '@viommu/ring: no arrow in docs/architecture.md'],
+    ["import.meta.resolve('@viommu/ring');", '@viommu/ring: no arrow in docs/architecture.md'],
     ["export type A = import('@viommu/ring').A;", '@viommu/ring: no arrow in docs/architecture.md'],
     [
       "import { a } from '../../ring/src/a.ts';",
@@ -167,6 +174,15 @@ describe('the rule on imports', () => {
     expect(planted('packages/common/test/a.ts', "import '../src/a.ts'; import 'node:fs';")).toEqual(
       [],
     );
+  });
+
+  it('keeps what the suite judges out of its cases', () => {
+    const rows = readArrows('| `device` | d | |\n| `conformance` | c | `device` |');
+    const found = (path: string): string[] =>
+      wrongImports({ path, text: "import '@viommu/device';" }, rows);
+    expect(found('packages/conformance/src/device/a.ts')).toHaveLength(1);
+    for (const folder of ['src/targets', 'src/simulation', 'test'])
+      expect(found(`packages/conformance/${folder}/a.ts`)).toEqual([]);
   });
 
   it('allows a shell, and no other, to load what lies beside the packages', () => {

@@ -42,7 +42,7 @@ export function parse({ path, text }: TextFile): Module {
   };
 }
 
-/** Everything a module names: imports, re-exports, dynamic imports, import types and files named beside it by URL. */
+/** Everything a module names: imports, re-exports, dynamic imports, import types, packages that are resolved, and files named beside it by URL. */
 export function importsOf(module: Module): Import[] {
   const imports: Import[] = [];
   const add = (
@@ -60,6 +60,10 @@ export function importsOf(module: Module): Import[] {
     ExportAllDeclaration: (node) => add(node, node.source),
     ImportExpression: (node) => add(node, node.source),
     TSImportType: (node) => add(node, node.source),
+    CallExpression: ({ callee, arguments: [first], ...node }) => {
+      if (callee.type !== 'MemberExpression' || callee.object.type !== 'MetaProperty') return;
+      if (first?.type === 'Literal') add(node, first, true);
+    },
     NewExpression: (node) => {
       const [first] = node.arguments;
       if (node.callee.type !== 'Identifier' || node.callee.name !== 'URL') return;
