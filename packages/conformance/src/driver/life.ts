@@ -42,6 +42,8 @@ export function life(s: DriverSession): void {
   s.handleInterrupt();
   s.perform({ kind: 'attach', endpoint: C, bypass: true });
   s.perform({ kind: 'attach', endpoint: B, bypass: true });
+  s.map(0x30, 1, C);
+  s.unmap(0x30, 1, C);
   s.detach(C);
   // Out of a translated domain into another one.
   s.attach(A);

@@ -114,7 +114,10 @@ export async function runDriverCase(
         ? { result: 'warn', evidence: [...warnings, ...notes, ...session.evidence()] }
         : { result: 'pass', evidence: notes };
   } catch (error) {
-    verdict = verdictOf(error, one, session);
+    // What is broken already is broken, even if the case could not be brought to its end.
+    const [finding] = error instanceof Skipped ? (session?.ledger.of(clauseOf(one.id)) ?? []) : [];
+    const reason = finding === undefined ? error : new Violation(finding.message);
+    verdict = verdictOf(reason, one, session);
   }
   try {
     target?.dispose();
