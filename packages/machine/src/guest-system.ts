@@ -64,7 +64,9 @@ export interface SystemDisk {
 
 /** Slots for bounce buffers take no more than this part of RAM, whatever the usual size of a pool is. */
 const POOL_SHARE = 4;
-const SLOTS_PER_PAGE = 2;
+const SMALL_POOL_SHARE = 32;
+const SLOT_BYTES = 2048;
+const SLOTS_PER_PAGE = PAGE_SIZE / SLOT_BYTES;
 
 /** The kernel of one guest. */
 export class GuestSystem {
@@ -74,7 +76,7 @@ export class GuestSystem {
   readonly virtio: VirtioDma;
   readonly ram: GuestPages;
   readonly firmware: DeviceTreeFirmware;
-  /** Where buffers bounce; absent unless some have to. */
+  /** Where buffers bounce; absent with `swiotlb=noforce`. */
   readonly pool: BouncePool | undefined;
   /** Present on Xen. */
   readonly grants: GrantTable | undefined;
@@ -107,10 +109,10 @@ export class GuestSystem {
 
     const states = guest.pageStates;
     if (isProtected) states.protect();
-    const bounces = isProtected || boot.bounce.force === 'force' || boot.bounce.slots !== undefined;
-    this.pool = bounces
-      ? this.#makePool(log, boot.bounce.slots, boot.bounce.areas ?? cpus)
-      : undefined;
+    const { force, slots, areas = cpus } = boot.bounce;
+    const noPool = force === 'noforce' && !isProtected;
+    const all = isProtected || force === 'force';
+    this.pool = noPool ? undefined : this.#makePool(log, all, slots, areas);
     this.dma = new DmaSetup({
       concurrency,
       clock,
@@ -230,12 +232,14 @@ export class GuestSystem {
     this.#removeStubs?.();
   }
 
-  #makePool(log: CoreLog, asked: number | undefined, areas: number): BouncePool {
+  /** `all`: every buffer bounces, and not just those of devices that must not see what lies beside them. */
+  #makePool(log: CoreLog, all: boolean, asked: number | undefined, areas: number): BouncePool {
     const { size } = this.#guest.memory;
     const isProtected = this.#options.protected === true;
     const usual = bounceSlots(size, isProtected, asked);
     // A small guest cannot spare what is usual.
-    const most = bounceSlots(size, isProtected, size / POOL_SHARE / (4096 / SLOTS_PER_PAGE));
+    const share = size / (all ? POOL_SHARE : SMALL_POOL_SHARE) / SLOT_BYTES;
+    const most = bounceSlots(size, isProtected, share);
     const slots = asked === undefined ? Math.min(usual, most) : usual;
     const pages = slots / SLOTS_PER_PAGE;
     const firstPage = this.ram.allocatePages(pages);
