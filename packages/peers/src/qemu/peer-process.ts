@@ -27,7 +27,7 @@ import { Qtest } from './qtest.ts';
 /** Where pipes and memory lie: in memory, if the system has such a place. */
 const MEMORY_FOLDER = '/dev/shm';
 /** A start takes some 50 ms; on a machine with other work much more. */
-const START_MS_MAX = 20_000;
+const START_MS_MAX = 60_000;
 /** How long a process that closed its channel may take to end. */
 const END_MS_MAX = 500;
 const LAST_WORDS_MAX = 2000;
@@ -143,7 +143,7 @@ export class PeerProcess implements Disposable {
       const bytes = Buffer.alloc(256);
       let text = '';
       const receive = (): number => readSync(guard, bytes, 0, bytes.length, null);
-      while (!text.endsWith('\n') && text.length < bytes.length)
+      while (!/^(?!IRQ ).*\n/m.test(text) && text.length < bytes.length)
         text += bytes.toString('latin1', 0, this.#poll('EAGAIN', receive));
       if (!/^(?:IRQ .*\n)*OK 0x[\da-f]+\n$/.test(text))
         throw new IommuError('EIO', 'The peer does not speak the qtest protocol.');
@@ -162,6 +162,7 @@ export class PeerProcess implements Disposable {
         if ((error as { code?: unknown }).code !== code) throw error; // of a system call
       }
       if (endOf(this.pid) !== undefined) {
+        if (this.#isOver()) throw this.lost();
         const why = this.lastWords.split('\n').at(-1) ?? '';
         throw new IommuError('ENOENT', `The peer does not start: ${why}`);
       }
@@ -171,7 +172,6 @@ export class PeerProcess implements Disposable {
   }
 
   #findOut(): Error {
-    const lived = performance.now() - this.#startedAt;
     const deadline = performance.now() + END_MS_MAX;
     let end = endOf(this.pid);
     while (end === undefined && performance.now() < deadline) {
@@ -179,10 +179,15 @@ export class PeerProcess implements Disposable {
       end = endOf(this.pid);
     }
     const { lastWords } = this;
-    if (lived >= this.#lifeMs)
+    if (this.#isOver())
       return this.#lost('hang', 'The peer did not answer before its time was over.', lastWords);
     const way = end === undefined ? 'closed its channel' : `ended with ${end}`;
     return this.#lost('crash', `The peer ${way}.`, lastWords);
+  }
+
+  /** True if the time of the process is over. */
+  #isOver(): boolean {
+    return performance.now() - this.#startedAt >= this.#lifeMs;
   }
 
   #keep(descriptor: number): number {

@@ -38,6 +38,8 @@ export class Qtest {
   /** The part of `#bytes` that was received and not yet used. */
   #start = 0;
   #end = 0;
+  /** Why the channel cannot be used any more: what comes next is the reply to nobody knows what. */
+  #broken: IommuError | undefined = undefined;
 
   constructor(options: QtestOptions) {
     this.#options = options;
@@ -87,6 +89,7 @@ export class Qtest {
   }
 
   #command(command: string): string {
+    if (this.#broken !== undefined) throw this.#broken;
     this.#checkSilence();
     this.commandCount += 1;
     try {
@@ -105,7 +108,7 @@ export class Qtest {
       const line = this.#line();
       if (!line.startsWith('IRQ ')) return line;
     }
-    throw new IommuError('EIO', 'The peer reports interrupts without end.');
+    throw this.#breaks('The peer reports interrupts without end.');
   }
 
   #line(): string {
@@ -125,7 +128,7 @@ export class Qtest {
     this.#bytes.copyWithin(0, this.#start, this.#end);
     this.#end -= this.#start;
     this.#start = 0;
-    if (this.#end === LINE_MAX) throw new IommuError('EIO', 'The peer sent a line without an end.');
+    if (this.#end === LINE_MAX) throw this.#breaks('The peer sent a line without an end.');
     const room = LINE_MAX - this.#end;
     const count = readSync(this.#options.replies, this.#bytes, this.#end, room, null);
     if (count === 0) throw this.#options.lost();
@@ -137,8 +140,13 @@ export class Qtest {
     while (this.#start < this.#end) {
       const line = this.#line();
       if (!line.startsWith('IRQ '))
-        throw new IommuError('EIO', `The peer said "${shown(line)}" when it was not asked.`);
+        throw this.#breaks(`The peer said "${shown(line)}" when it was not asked.`);
     }
+  }
+
+  #breaks(message: string): IommuError {
+    this.#broken = new IommuError('EIO', message);
+    return this.#broken;
   }
 
   #gone(error: unknown): Error {
