@@ -76,7 +76,8 @@ export class PackedRing implements TestRing {
       buffers.map((buffer, turn) => {
         const last = turn + 1 === buffers.length;
         const entry = entryOf(buffer);
-        return { ...entry, flags: entry.flags | (last ? 0 : NEXT), id: last ? id : 0 };
+        // It counts in the last one only; in all of them it harms nobody, and a case of its own has others there.
+        return { ...entry, flags: entry.flags | (last ? 0 : NEXT), id };
       }),
     );
     this.#lengths.set(id, buffers.length);
