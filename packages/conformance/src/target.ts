@@ -84,6 +84,7 @@ export interface DeviceTarget {
   writeFeatures(features: bigint): void;
   /** A field of the configuration space, 1, 2 or 4 bytes, in one access of this width where the platform can. */
   readConfig(offset: number, width: number): number;
+  /** `value` is an unsigned number, here as everywhere. */
   writeConfig(offset: number, width: number, value: number): void;
   /** The configuration generation, where the transport has one. */
   readGeneration?(): number;

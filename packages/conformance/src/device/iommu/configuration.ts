@@ -119,7 +119,7 @@ export const CONFIGURATION_CASES: readonly DeviceCase[] = [
       // Not the reserved bytes at the end, which say nothing.
       for (let offset = 0; offset < AT.bypass; offset += 4) {
         const before = fields(s);
-        s.target.writeConfig(offset, 4, (before[offset / 4] ?? 0) ^ 0xffff_ffff);
+        s.target.writeConfig(offset, 4, ((before[offset / 4] ?? 0) ^ 0xffff_ffff) >>> 0);
         s.check(same(fields(s), before), `the word at ${offset} was written`);
       }
     },
