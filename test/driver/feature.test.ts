@@ -8,6 +8,9 @@ import { ENDPOINT, R, RecordedGuest } from './recorded-guest.ts';
 const ALL = (1n << 64n) - 1n;
 /** Everything that the driver can use, so that the device agrees to it. */
 const EVERYTHING = { packed: true, notificationData: true };
+/** Offered by other devices; ours refuses whoever accepts them. */
+const PLATFORM =
+  featureMask(VirtioFeature.ACCESS_PLATFORM) | featureMask(VirtioFeature.ORDER_PLATFORM);
 const { INPUT_RANGE, DOMAIN_RANGE, MAP_UNMAP, PROBE, MMIO, BYPASS_CONFIG } = IommuFeature;
 const { VERSION_1, INDIRECT_DESC, EVENT_IDX } = VirtioFeature;
 
@@ -31,9 +34,9 @@ const FOREIGN = 0xff_ff80n | (1n << 41n) | (0x3fn << 44n);
 
 describe('an offer', () => {
   it('basic.drv.features.validate-offer: of everything is taken in part, of nothing is refused', () => {
-    const everything = new RecordedGuest({ features: EVERYTHING, offer: () => ALL });
+    const everything = new RecordedGuest({ features: EVERYTHING, offer: () => ALL & ~PLATFORM });
     everything.probe();
-    expect(accepted(everything)).toBe(DRIVER_FEATURES);
+    expect(accepted(everything)).toBe(DRIVER_FEATURES & ~PLATFORM);
 
     const nothing = new RecordedGuest({ offer: () => 0n });
     expect(() => nothing.probe()).toThrow('lacks features');
@@ -88,5 +91,14 @@ describe('an offer', () => {
     expect(accepted(guest) & featureMask(VirtioFeature.RING_PACKED)).not.toBe(0n);
     const page = guest.mapOnePage(driver, ENDPOINT);
     expect(guest.reaches(ENDPOINT, page)).toBe(true);
+  });
+
+  it.each([
+    ['basic.drv.reserved.access-platform-accept', VirtioFeature.ACCESS_PLATFORM],
+    ['basic.drv.reserved.order-platform-accept', VirtioFeature.ORDER_PLATFORM],
+  ])('%s: of a platform is accepted', (_, bit) => {
+    const guest = new RecordedGuest({ offer: (bits) => bits | featureMask(bit) });
+    expect(() => guest.probe()).toThrow('refuses features');
+    expect(accepted(guest) & featureMask(bit)).not.toBe(0n);
   });
 });

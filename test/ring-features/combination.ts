@@ -33,11 +33,15 @@ export const COMBINATIONS: readonly Combination[] = Array.from(
     ) as unknown as Combination, // A field for each name.
 );
 
+/** What the device offers to nobody. */
+const NEVER =
+  featureMask(VirtioFeature.ACCESS_PLATFORM) | featureMask(VirtioFeature.ORDER_PLATFORM);
+
 /** What a driver accepts that wants just this. */
 export function acceptedFeatures(combination: Combination): bigint {
   return NAMES.filter((name) => !combination[name]).reduce(
     (set, name) => set & ~featureMask(BITS[name]),
-    DRIVER_FEATURES,
+    DRIVER_FEATURES & ~NEVER,
   );
 }
 

@@ -58,6 +58,9 @@ export const DRIVER_FEATURES: bigint = mask([
   VirtioFeature.INDIRECT_DESC,
   VirtioFeature.EVENT_IDX,
   VirtioFeature.VERSION_1,
+  // Addresses are those that `pages` gives out, and atomics order accesses on every platform.
+  VirtioFeature.ACCESS_PLATFORM,
+  VirtioFeature.ORDER_PLATFORM,
   VirtioFeature.RING_PACKED,
   VirtioFeature.IN_ORDER,
   VirtioFeature.NOTIFICATION_DATA,
