@@ -5,8 +5,16 @@
  * are about them. The stimulus goes out by `provoke`, after which the queue must still serve a good request.
  */
 
-import { IommuFeature, type Status, featureMask, formatStatus, hasFeature } from '@viommu/common';
+import {
+  IommuFeature,
+  IommuQueue,
+  type Status,
+  featureMask,
+  formatStatus,
+  hasFeature,
+} from '@viommu/common';
 import type { Entry } from '../catalogue.ts';
+import type { TestRing } from '../ring/test-ring.ts';
 import type { DeviceTarget, TargetEndpoint } from '../target.ts';
 import { Skipped, Violation } from '../verdict.ts';
 import type { Answer } from './answer.ts';
@@ -29,6 +37,7 @@ import {
   type StartOptions,
   bringUp,
   chosenFeatures,
+  enableRing,
 } from './start.ts';
 import { Transcript } from './transcript.ts';
 
@@ -85,6 +94,14 @@ export class Session {
         for (let event = 0; event < events; event += 1) this.#events.post(EVENT_BYTES);
       },
     });
+  }
+
+  /** Enables the request queue, which was reset, in fresh rings, and uses these from now on. */
+  reopenRequests(size?: number): TestRing {
+    const { accepted, ...running } = this.running;
+    const ring = enableRing(this.target, this.arena, IommuQueue.REQUEST, { accepted, size });
+    this.#running = { ...running, accepted, requests: ring };
+    return ring;
   }
 
   get running(): Running {

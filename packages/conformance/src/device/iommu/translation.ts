@@ -122,24 +122,20 @@ export const TRANSLATION_CASES: readonly DeviceCase[] = [
       s.check(s.dma.write(b, virtStart, theirs).reached, 'the other domain has lost its mapping');
     },
   }),
-  ...Object.entries(FLAGS).flatMap(([name, flags]) => [
-    ...((flags & WRITE) === 0
-      ? [
-          defineCase({
-            id: `iommu.dev.map.write-needs-flag#${name}`,
-            title: `nothing is written through a mapping with flags ${flags}`,
-            needs: ['dma', 'map-unmap'],
-            run: (s) => {
-              const [endpoint, phys] = withMapping(s, flags);
-              const { virtStart, virtEnd } = unit(s, 0);
-              const last = phys + unitBytes(s) - 8n;
-              s.check(!s.dma.write(endpoint, virtStart, phys).reached, 'a write went through');
-              s.check(!s.dma.write(endpoint, virtEnd - 7n, last).reached, 'a write went through');
-            },
-          }),
-        ]
-      : []),
-  ]),
+  ...(['none', 'read'] as const).map((name) =>
+    defineCase({
+      id: `iommu.dev.map.write-needs-flag#${name}`,
+      title: `nothing is written through a mapping with flags ${FLAGS[name]}`,
+      needs: ['dma', 'map-unmap'],
+      run: (s) => {
+        const [endpoint, phys] = withMapping(s, FLAGS[name]);
+        const { virtStart, virtEnd } = unit(s, 0);
+        const last = phys + unitBytes(s) - 8n;
+        s.check(!s.dma.write(endpoint, virtStart, phys).reached, 'a write went through');
+        s.check(!s.dma.write(endpoint, virtEnd - 7n, last).reached, 'a write went through');
+      },
+    }),
+  ),
   defineCase({
     id: 'iommu.dev.map.write-needs-flag#mmio',
     title: 'nothing is written through a mapping of MMIO without WRITE',
