@@ -131,7 +131,7 @@ export class VirtioPci {
   notify(queue: number, data?: number): void {
     const doorbell = this.#doorbell(queue);
     this.#memory.publish();
-    if (data === undefined) this.#qtest.write(doorbell, 2, queue);
+    if (data === undefined) this.#qtest.write(doorbell, 2, queue & 0xffff);
     else this.#qtest.write(doorbell, 4, (queue | (data << 16)) >>> 0);
     this.#memory.refresh();
   }
@@ -145,8 +145,10 @@ export class VirtioPci {
     return this.#qtest.read(this.#config + BigInt(offset), width);
   }
 
+  /** Bits of `value` that do not fit `width` bytes are not written. */
   writeConfig(offset: number, width: Width, value: number): void {
-    this.#qtest.write(this.#config + BigInt(offset), width, value);
+    const field = width === 4 ? value >>> 0 : value & (2 ** (8 * width) - 1);
+    this.#qtest.write(this.#config + BigInt(offset), width, field);
   }
 
   #doorbell(queue: number): bigint {
