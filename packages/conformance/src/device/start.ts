@@ -86,6 +86,7 @@ export function enableRing(
   const ring = hasFeature(options.accepted, VirtioFeature.RING_PACKED)
     ? new PackedRing(target.memory, start, size)
     : new SplitRing(target.memory, start, size);
+  ring.inOrder = hasFeature(options.accepted, VirtioFeature.IN_ORDER);
   target.enableQueue(queue, ring.layout);
   return ring;
 }

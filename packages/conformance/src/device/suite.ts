@@ -25,6 +25,7 @@ import { UNMAP_CASES } from './iommu/unmap.ts';
 import { REGISTER_CASES } from './mmio/register.ts';
 import { DAMAGE_CASES, NEEDS_RESET_CASES } from './virtqueue/damage.ts';
 import { FRAMING_CASES } from './virtqueue/framing.ts';
+import { IN_ORDER_CASES } from './virtqueue/in-order.ts';
 import { PACKED_FACT_CASES } from './virtqueue/packed-fact.ts';
 import { PACKED_CASES } from './virtqueue/packed.ts';
 import { SIZE_CASES } from './virtqueue/size.ts';
@@ -53,6 +54,7 @@ export const DEVICE_CASES: readonly DeviceCase[] = [
   ...SIZE_CASES,
   ...SPLIT_CASES,
   ...SPLIT_NOTIFICATION_CASES,
+  ...IN_ORDER_CASES,
   ...PACKED_CASES,
   ...PACKED_FACT_CASES,
   ...BASIC_FEATURE_CASES,

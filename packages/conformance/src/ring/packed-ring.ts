@@ -36,6 +36,7 @@ export class PackedRing implements TestRing {
   /** Where the next chain goes, and where the next used descriptor is expected. */
   next: RingPlace = { slot: 0, wrap: true };
   nextUsed: RingPlace = { slot: 0, wrap: true };
+  inOrder = false;
   readonly #memory: GuestMemory;
   /** How many slots each chain in flight takes, by id. */
   readonly #lengths = new Map<number, number>();
@@ -93,10 +94,14 @@ export class PackedRing implements TestRing {
   take(): Completion | undefined {
     if (!this.ready()) return undefined;
     const { id, len, flags } = this.slot(this.nextUsed.slot);
-    const slots = this.#lengths.get(id) ?? 1;
-    this.#lengths.delete(id);
-    this.nextUsed = this.ahead(this.nextUsed, slots);
-    return { id, length: len, writeFlag: (flags & WRITE) !== 0 };
+    // A map remembers in which order its keys came. One that is not in flight stands for itself.
+    const inFlight = [...this.#lengths.keys()];
+    const passed = this.inOrder ? Math.max(inFlight.indexOf(id), 0) : 0;
+    for (const each of [...inFlight.slice(0, passed), id]) {
+      this.nextUsed = this.ahead(this.nextUsed, this.#lengths.get(each) ?? 1);
+      this.#lengths.delete(each);
+    }
+    return { id, length: len, writeFlag: (flags & WRITE) !== 0, passed };
   }
 
   wantInterrupts(wanted: boolean): void {

@@ -31,6 +31,9 @@ export class SplitRing implements TestRing {
   /** What `avail.idx` holds, and which used entry {@link take} looks at next; both run freely modulo 65536. */
   availableIndex = 0;
   usedIndex = 0;
+  inOrder = false;
+  /** With IN_ORDER: the heads that {@link offer} made available and {@link take} has not returned. */
+  #inFlight: number[] = [];
   readonly #memory: GuestMemory;
   /** Positions that are accessed as indices. */
   readonly #available: number;
@@ -62,6 +65,7 @@ export class SplitRing implements TestRing {
   offer(buffers: readonly ChainBuffer[], options: OfferOptions = {}): number {
     const head = this.chain(buffers, options);
     this.entry(this.availableIndex % this.size, head);
+    if (this.inOrder) this.#inFlight.push(head);
     this.publish(this.availableIndex + 1);
     return head;
   }
@@ -99,8 +103,11 @@ export class SplitRing implements TestRing {
   take(): Completion | undefined {
     if (!this.ready()) return undefined;
     const { id, len } = this.usedElement(this.usedIndex % this.size);
-    this.usedIndex = (this.usedIndex + 1) & 0xffff;
-    return { id, length: len };
+    // One that is not in flight stands for itself, and the case says what is wrong with it.
+    const passed = this.inOrder ? Math.max(this.#inFlight.indexOf(id), 0) : 0;
+    this.#inFlight = this.#inFlight.slice(passed + 1);
+    this.usedIndex = (this.usedIndex + passed + 1) & 0xffff;
+    return { id, length: len, passed };
   }
 
   wantInterrupts(wanted: boolean): void {

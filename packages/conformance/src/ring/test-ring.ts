@@ -24,6 +24,8 @@ export interface Completion {
   readonly length: number;
   /** Packed rings only: the WRITE flag of the used descriptor. */
   readonly writeFlag?: boolean;
+  /** With IN_ORDER: how many chains before this one the entry stands for as well. */
+  readonly passed: number;
 }
 
 export interface OfferOptions {
@@ -38,6 +40,8 @@ export interface TestRing {
   readonly format: 'split' | 'packed';
   readonly layout: QueueLayout;
   readonly size: number;
+  /** IN_ORDER is negotiated: one entry may stand for all chains up to the one that it names. */
+  inOrder: boolean;
   /** What NOTIFICATION_DATA says beside the queue's number. */
   readonly position: number;
   /** Makes a chain available; the device may see it at once. Returns the id under which it comes back. */
