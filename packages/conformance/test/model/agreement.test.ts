@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { Random } from './random.ts';
 import { runStream } from './stream.ts';
 
-const SEEDS = 150;
+const SEEDS = 300;
 const STEPS = 200;
 
 describe('the model and the device', () => {

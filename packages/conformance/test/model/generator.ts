@@ -27,6 +27,9 @@ const EDGES = [
   1n << 64n,
 ];
 const NUDGES = [0n, 0n, 0n, -1n, 1n, -0x1000n, 0x1000n, 0x2000n, 0x800n];
+/** Granules in a range. */
+const COUNTS = [1, 1, 2, 3, 8];
+const COUNTS_OF_BYTES = [1, 2, 9, 0x800, 0x1000, 0x1801];
 
 export class Generator {
   /** One of so many requests has something wrong with it. */
@@ -76,7 +79,7 @@ export class Generator {
     } else if (kind < 70) {
       const [virtStart, virtEnd] = this.#range();
       const flags = odd ? random.pick([0, 4, 7, 8, 0x8000_0003]) : random.pick([1, 2, 3, 3]);
-      const physStart = odd ? this.address() : (virtStart + 0x1_0000n) & (LAST >> 1n);
+      const physStart = this.#physical(virtStart, odd);
       bytes = MapRequest.encode({
         type: RequestType.MAP,
         domain,
@@ -91,8 +94,20 @@ export class Generator {
     } else {
       bytes = ProbeRequest.encode({ type: RequestType.PROBE, endpoint });
     }
+    // The last byte of these is reserved.
+    if (odd && (bytes[0] === RequestType.ATTACH || bytes[0] === RequestType.UNMAP))
+      bytes[bytes.length - random.pick([1, 2, 3, 4])] = 1;
     if (random.once(4 * this.odd)) bytes[random.number(bytes.length)] = random.number(256);
     return bytes;
+  }
+
+  /** Mostly a granule in the lower half; at times near the last address, or anything. */
+  #physical(virtStart: bigint, odd: boolean): bigint {
+    const random = this.#random;
+    const granule = this.#pageSizeMask & -this.#pageSizeMask;
+    const some = granule * BigInt(random.pick([0x10, 1, 0x801, 0xfff, 0x1000]));
+    if (!odd) return (virtStart + some) & (LAST >> 1n);
+    return random.once(2) ? this.address() : BigInt.asUintN(64, LAST + 1n - some);
   }
 
   /** Mostly a small range of granules, at times anything. */
@@ -103,8 +118,19 @@ export class Generator {
     const mask = this.#pageSizeMask;
     const granule = mask & -mask;
     const aligned = start & ~(granule - 1n);
-    const last = aligned + granule * BigInt(random.pick([1, 1, 2, 3, 8])) - 1n;
+    const last =
+      aligned + granule * BigInt(random.pick(granule < 0x1000n ? COUNTS_OF_BYTES : COUNTS)) - 1n;
     return [aligned, last > LAST ? LAST : last];
+  }
+
+  /** Mostly an address in a mapping that the endpoint has, near an edge or anywhere. */
+  accessed(endpoint: number): bigint {
+    const random = this.#random;
+    const mappings = this.#model.mappings(this.#model.domainOf(endpoint) ?? -1);
+    if (mappings.length === 0 || random.once(4)) return this.address();
+    const { start, last } = random.pick(mappings);
+    const size = last - start + 1n;
+    return start + ((size * BigInt(random.number(0x1000))) >> 12n);
   }
 
   /** Near 0, page edges, powers of two, regions, or the edges of what is mapped. */
@@ -116,7 +142,7 @@ export class Generator {
       const mappings = this.#model.mappings(random.pick(domains));
       if (mappings.length > 0) {
         const { start, last } = random.pick(mappings);
-        near = random.once(2) ? start : last + 1n;
+        near = random.pick([start, last + 1n, (start + last) / 2n]);
       }
     }
     return BigInt.asUintN(64, near + random.pick(NUDGES));

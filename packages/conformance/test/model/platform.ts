@@ -13,6 +13,7 @@ const MASKS = [
   0xffff_ffff_ffff_f000n,
   0x1000n,
   1n,
+  1n,
   0x3n,
   0x8000_1000n,
   0x1_0000n,

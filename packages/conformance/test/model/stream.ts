@@ -131,7 +131,7 @@ class Stream {
   #access(): void {
     const random = this.#random;
     const endpoint = random.pick(ENDPOINTS);
-    const address = this.#generator.address();
+    const address = this.#generator.accessed(endpoint);
     const length = random.pick([0, 1, 2, 8, 0x1000, 0x1001, 0x3000, 0x10_0000, 0xffff_ffff]);
     const access = random.pick([1, 1, 2, 2, 3]);
     this.#say(`access ${endpoint} ${address.toString(16)} ${length} ${access}`);
