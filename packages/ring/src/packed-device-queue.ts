@@ -39,8 +39,10 @@ const SLOT_BYTES = PackedDescriptor.size;
 const LOW = PackedDescriptor.offset.addr;
 const HIGH = LOW + 4;
 const LENGTH = PackedDescriptor.offset.len;
+/** `id` and, in the upper half of the same word, `flags`. */
 const ID = PackedDescriptor.offset.id;
 const FLAGS = PackedDescriptor.offset.flags;
+const ID_MASK = 0xffff;
 const TOO_MANY = 'more descriptors than the ring has';
 /** No flags were seen. */
 const NONE = -1;
@@ -56,14 +58,14 @@ export class PackedDeviceQueue implements DeviceQueue {
   readonly #ring: number;
   readonly #driverEvent: number;
   readonly #deviceEvent: number;
-  /** The slot where the next chain becomes available, and the wrap counter of that lap. */
+  /** The slot where the next chain becomes available, and which of AVAIL and USED its flags have in that lap. */
   #next = 0;
-  #wrap = true;
+  #lap: number = AVAIL;
   /** The flags there, once a look has found the chain available. */
   #seenFlags = NONE;
-  /** The slot where the next used descriptor goes, and the wrap counter of that lap. */
+  /** The slot where the next used descriptor goes, and the flags of AVAIL and USED that it has in that lap. */
   #nextUsed = 0;
-  #usedWrap = true;
+  #usedLap: number = AVAIL | USED;
   /** Slots of chains that were taken and not yet used. */
   #inFlight = 0;
   /** Slots pushed since the last publish; the flags of the first of them are held back. */
@@ -85,9 +87,9 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (state === undefined) return;
     checkQueueState(state, this.size, features, true);
     this.#next = state.position & EVENT_OFFSET_MASK;
-    this.#wrap = (state.position & EVENT_WRAP) !== 0;
+    this.#lap = (state.position & EVENT_WRAP) === 0 ? USED : AVAIL;
     this.#nextUsed = this.#next;
-    this.#usedWrap = this.#wrap;
+    this.#usedLap = this.#lap === AVAIL ? AVAIL | USED : 0;
     if (state.broken) this.fault = BROKEN_BEFORE;
   }
 
@@ -103,9 +105,9 @@ export class PackedDeviceQueue implements DeviceQueue {
     const low = memory.getUint32(at + LOW);
     const high = memory.getUint32(at + HIGH);
     const length = memory.getUint32(at + LENGTH);
-    const id = memory.getUint16(at + ID);
+    const word = this.#seenFlags << 16;
     chain.begin(0);
-    const popped = this.#walk(chain, 1, low, high, length, id, this.#seenFlags);
+    const popped = this.#walk(chain, 1, low, high, length, word | this.#onlyId(at, word));
     if (popped === CHAIN && !this.#advance(chain.slots)) return BROKEN;
     return popped;
   }
@@ -115,47 +117,94 @@ export class PackedDeviceQueue implements DeviceQueue {
    * on in `#walk`, from the words read here.
    */
   serve(handler: ChainHandler, chain: Chain, most: number): number {
-    if (this.fault !== undefined) return 0;
+    if (most < 1 || this.fault !== undefined || !this.#look()) return 0;
     const memory = this.#memory;
     const size = this.size;
     const ring = this.#ring;
+    // Each is used before the next is taken, so that all pairs fit if one does.
+    const fits = size > 1 && this.#inFlight + 2 <= size;
+    let next = this.#next;
+    let lap = this.#lap;
+    let nextUsed = this.#nextUsed;
+    let usedLap = this.#usedLap;
+    let pushed = this.#pushed;
+    let flags = this.#seenFlags;
+    this.#seenFlags = NONE;
     let count = 0;
-    for (; count < most && this.#look(); count += 1) {
-      const first = this.#next;
-      const at = ring + first * SLOT_BYTES;
+    for (;;) {
+      const at = ring + next * SLOT_BYTES;
       let low = memory.getUint32(at + LOW);
       let high = memory.getUint32(at + HIGH);
       let length = memory.getUint32(at + LENGTH);
-      let id = memory.getUint16(at + ID);
-      let flags = this.#seenFlags;
+      let word = flags << 16;
       let number = 1;
       let written = -1;
-      if ((flags & FLAGS_OF_KIND) === NEXT && length !== 0 && size > 1) {
+      if ((flags & FLAGS_OF_KIND) === NEXT && length !== 0 && fits) {
         const readable = memory.locate(low, high, length);
         const readableBytes = length;
-        const second = ring + (first + 1 === size ? 0 : first + 1) * SLOT_BYTES;
+        const second = next + 1 === size ? ring : at + SLOT_BYTES;
         low = memory.getUint32(second + LOW);
         high = memory.getUint32(second + HIGH);
         length = memory.getUint32(second + LENGTH);
-        id = memory.getUint16(second + ID);
-        flags = memory.getUint16(second + FLAGS);
+        word = memory.getUint32(second + ID);
         const writable = memory.locate(low, high, length);
-        if ((flags & FLAGS_OF_KIND) === WRITE && length !== 0 && readable >= 0 && writable >= 0) {
-          if (!this.#advance(2)) break;
+        if (
+          ((word >>> 16) & FLAGS_OF_KIND) === WRITE &&
+          length !== 0 &&
+          readable >= 0 &&
+          writable >= 0
+        ) {
           written = handler.handlePair(readable, readableBytes, writable, length);
-          this.#use(id, 2, written);
+          this.#writeUsed(nextUsed, usedLap, pushed === 0, word & ID_MASK, written);
+          pushed += 2;
+          next += 2;
+          if (next >= size) {
+            next -= size;
+            lap ^= AVAIL | USED;
+          }
+          nextUsed += 2;
+          if (nextUsed >= size) {
+            nextUsed -= size;
+            usedLap ^= AVAIL | USED;
+          }
         } else {
           chain.begin(0);
           chain.append(readable, readableBytes, false);
           number = 2;
         }
-      } else chain.begin(0);
+      } else {
+        word |= this.#onlyId(at, word);
+        chain.begin(0);
+      }
       if (written < 0) {
-        if (this.#walk(chain, number, low, high, length, id, flags) !== CHAIN) break;
+        this.#next = next;
+        this.#lap = lap;
+        this.#nextUsed = nextUsed;
+        this.#usedLap = usedLap;
+        this.#pushed = pushed;
+        if (this.#walk(chain, number, low, high, length, word) !== CHAIN) break;
         if (!this.#advance(chain.slots)) break;
         this.#use(chain.id, chain.slots, handler.handleChain(chain));
+        next = this.#next;
+        lap = this.#lap;
+        nextUsed = this.#nextUsed;
+        usedLap = this.#usedLap;
+        pushed = this.#pushed;
       }
+      count += 1;
+      if (count === most) break;
+      const nextFlags = ring + next * SLOT_BYTES + FLAGS;
+      // A plain read is quick but orders nothing: it says whether there is a point in the load, and no more. The load is
+      // needed for each chain, since any of them may be the first that a publish of the driver made available.
+      if ((memory.getUint16(nextFlags) & (AVAIL | USED)) !== lap) break;
+      flags = memory.loadUint16(nextFlags);
+      if ((flags & (AVAIL | USED)) !== lap) break;
     }
+    this.#next = next;
+    this.#lap = lap;
+    this.#nextUsed = nextUsed;
+    this.#usedLap = usedLap;
+    this.#pushed = pushed;
     return count;
   }
 
@@ -175,14 +224,20 @@ export class PackedDeviceQueue implements DeviceQueue {
       this.#features.eventIndex,
       this.size,
       this.#nextUsed,
-      this.#usedWrap,
+      this.#usedLap !== 0,
       count,
     );
   }
 
   armNotification(): boolean {
     this.#armed = true;
-    armEvent(this.#memory, this.#deviceEvent, this.#features.eventIndex, this.#next, this.#wrap);
+    armEvent(
+      this.#memory,
+      this.#deviceEvent,
+      this.#features.eventIndex,
+      this.#next,
+      this.#lap === AVAIL,
+    );
     return !this.ready();
   }
 
@@ -195,7 +250,12 @@ export class PackedDeviceQueue implements DeviceQueue {
   save(): DeviceQueueState {
     // With nothing in flight and nothing held back both positions are one.
     checkIdle(this.#inFlight === 0 && this.#pushed === 0);
-    return queueState(this, this.#features, true, this.#next | (this.#wrap ? EVENT_WRAP : 0));
+    return queueState(
+      this,
+      this.#features,
+      true,
+      this.#next | (this.#lap === AVAIL ? EVENT_WRAP : 0),
+    );
   }
 
   /** Reads the flags of the next chain, unless they were seen. True if it is available. */
@@ -203,9 +263,14 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (this.#seenFlags !== NONE) return true;
     // Pairs with the driver's store of a chain's first flags: the whole chain and its buffers are visible after this.
     const flags = this.#memory.loadUint16(this.#ring + this.#next * SLOT_BYTES + FLAGS);
-    if ((flags & (AVAIL | USED)) !== (this.#wrap ? AVAIL : USED)) return false;
+    if ((flags & (AVAIL | USED)) !== this.#lap) return false;
     this.#seenFlags = flags;
     return true;
+  }
+
+  /** The id of a list of one descriptor, whose flags were read: a longer one has it in its last. */
+  #onlyId(at: number, word: number): number {
+    return (word & (NEXT << 16)) === 0 ? this.#memory.getUint16(at + ID) : 0;
   }
 
   /** Takes a chain of so many slots. False if the queue is broken now. */
@@ -219,70 +284,72 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#next += slots;
     if (this.#next >= this.size) {
       this.#next -= this.size;
-      this.#wrap = !this.#wrap;
+      this.#lap ^= AVAIL | USED;
     }
     return true;
   }
 
   /** Marks a chain of so many slots as used. */
   #use(id: number, slots: number, writtenBytes: number): void {
-    const memory = this.#memory;
-    // A batch has one descriptor, in the slot of its first list and with the id, length and flags of its last.
-    const first = this.#pushed === 0;
-    const at = first || !this.#batchUsed ? this.#ring + this.#nextUsed * SLOT_BYTES : this.#heldAt;
-    const flags = (this.#usedWrap ? AVAIL | USED : 0) | (writtenBytes > 0 ? WRITE : 0);
-    memory.setUint16(at + ID, id);
-    memory.setUint32(at + LENGTH, writtenBytes);
-    if (first) {
-      this.#heldAt = at;
-      this.#heldFlags = flags;
-    } else if (this.#batchUsed) {
-      this.#heldFlags = (this.#heldFlags & (AVAIL | USED)) | (flags & WRITE);
-    } else {
-      // The driver takes used descriptors in ring order, so the first one hides this one until it is published.
-      memory.setUint16(at + FLAGS, flags);
-    }
+    this.#writeUsed(this.#nextUsed, this.#usedLap, this.#pushed === 0, id, writtenBytes);
     this.#pushed += slots;
     this.#inFlight -= slots;
     this.#nextUsed += slots;
     if (this.#nextUsed >= this.size) {
       this.#nextUsed -= this.size;
-      this.#usedWrap = !this.#usedWrap;
+      this.#usedLap ^= AVAIL | USED;
     }
   }
 
-  /** From a descriptor that was read, number `firstNumber` of its list, to the first without NEXT. */
+  /** Writes a used descriptor into `slot`; the flags of the first one since a publish are held back. */
+  #writeUsed(slot: number, lap: number, first: boolean, id: number, writtenBytes: number): void {
+    const memory = this.#memory;
+    const flags = writtenBytes > 0 ? lap | WRITE : lap;
+    if (!first && !this.#batchUsed) {
+      const at = this.#ring + slot * SLOT_BYTES;
+      memory.setUint32(at + LENGTH, writtenBytes);
+      // The driver takes used descriptors in ring order, so the first one hides this one until it is published.
+      memory.setUint32(at + ID, id | (flags << 16));
+      return;
+    }
+    // A batch has one descriptor, in the slot of its first list and with the id, length and flags of its last.
+    const at = first ? this.#ring + slot * SLOT_BYTES : this.#heldAt;
+    memory.setUint32(at + LENGTH, writtenBytes);
+    memory.setUint16(at + ID, id);
+    this.#heldAt = at;
+    this.#heldFlags = first ? flags : (this.#heldFlags & (AVAIL | USED)) | (flags & WRITE);
+  }
+
+  /** From a descriptor that was read, number `firstNumber` of its list, to the first without NEXT; `firstWord` is id and flags. */
   #walk(
     chain: Chain,
     firstNumber: number,
     firstLow: number,
     firstHigh: number,
     firstLength: number,
-    firstId: number,
-    firstFlags: number,
+    firstWord: number,
   ): Popped {
     const memory = this.#memory;
     const size = this.size;
     let low = firstLow;
     let high = firstHigh;
     let length = firstLength;
-    let id = firstId;
-    let flags = firstFlags;
+    let word = firstWord;
     let writing = false;
     for (let number = firstNumber; ; number += 1) {
-      if ((flags & INDIRECT) !== 0) {
+      if ((word & (INDIRECT << 16)) !== 0) {
         if (!this.#features.indirect) return this.#break('an indirect table without the feature');
-        if (number > 1 || (flags & NEXT) !== 0)
+        if (number > 1 || (word & (NEXT << 16)) !== 0)
           return this.#break('an indirect table in a list with other descriptors');
-        chain.id = id;
+        chain.id = word & ID_MASK;
         return this.#walkTable(memory.locate(low, high, length), length, chain);
       }
-      const writable = (flags & WRITE) !== 0;
+      const writable = (word & (WRITE << 16)) !== 0;
       if (writing && !writable) return this.#break('a readable buffer behind a writable one');
       writing = writable;
       if (length !== 0) chain.append(memory.locate(low, high, length), length, writable);
-      if ((flags & NEXT) === 0) {
-        chain.id = id;
+      if ((word & (NEXT << 16)) === 0) {
+        chain.id = word & ID_MASK;
         chain.slots = number;
         return CHAIN;
       }
@@ -292,8 +359,7 @@ export class PackedDeviceQueue implements DeviceQueue {
       low = memory.getUint32(at + LOW);
       high = memory.getUint32(at + HIGH);
       length = memory.getUint32(at + LENGTH);
-      id = memory.getUint16(at + ID);
-      flags = memory.getUint16(at + FLAGS);
+      word = memory.getUint32(at + ID);
     }
   }
 

@@ -73,6 +73,8 @@ export class PackedDriverQueue implements DriverQueue {
   /** The slot of the next used descriptor, and the flags of AVAIL and USED that it has in that lap. */
   #nextUsed = 0;
   #usedLap = AVAIL | USED;
+  /** The flags there, once a look has found it used. */
+  #seenFlags = NONE;
   /** Slots added since the last publish; the flags of the first of them are held back. */
   #addedSlots = 0;
   #heldAt = 0;
@@ -125,7 +127,8 @@ export class PackedDriverQueue implements DriverQueue {
 
   add(buffers: BufferList, token: number): boolean {
     const { count } = buffers;
-    assert(count > 0 && token >= 0, 'a chain has a buffer and a token that is not negative');
+    if (count === 0 || token < 0)
+      assert(false, 'a chain has a buffer and a token that is not negative');
     const tables = this.#indirect;
     const indirect = tables !== undefined && count > 1 && count <= tables.buffersMax;
     const slots = indirect ? 1 : count;
@@ -168,44 +171,31 @@ export class PackedDriverQueue implements DriverQueue {
 
   take(): number {
     if (this.fault !== undefined) return BROKEN;
-    let id = this.#batchLast;
-    if (id === NONE) {
-      const flags = this.#loadFlags();
-      if (!this.#isUsed(flags)) return EMPTY;
-      const at = this.#ring + this.#nextUsed * SLOT_BYTES;
-      id = this.#memory.getUint16(at + ID);
-      const bytes = this.#memory.getUint32(at + LENGTH);
-      // The length has a meaning only if the device says that it wrote.
-      this.#usedBytes = (flags & WRITE) === 0 ? 0 : bytes;
-      if (id >= this.size) return this.#break('a used id lies outside the ring');
-      if (this.#lists.token(id) < 0) return this.#break('a used id that is not in flight');
-      if (this.#lists.isHeld(id)) return this.#break('a used id that was not available yet');
-    }
+    if (this.#inOrder) return this.#takeInOrder();
+    if (!this.#look()) return EMPTY;
+    const id = this.#readUsed();
+    if (id < 0) return BROKEN;
     this.takenBytes = this.#usedBytes;
-    if (this.#inOrder) {
-      // The descriptor may stand for a batch: then it names the last of the lists that became available from here on.
-      const first = this.#lists.oldest();
-      const last = first === id;
-      this.#batchLast = last ? NONE : id;
-      if (!last) {
-        id = first;
-        this.takenBytes = this.#lists.writableBytes(id);
-      }
+    return this.#end(id);
+  }
+
+  /** As {@link take}: a descriptor may stand for a batch, and names the last of the lists that became available then. */
+  #takeInOrder(): number {
+    let named = this.#batchLast;
+    if (named === NONE) {
+      if (!this.#look()) return EMPTY;
+      named = this.#readUsed();
+      if (named < 0) return BROKEN;
     }
-    const slots = this.#lists.slots(id);
-    this.#freeSlots += slots;
-    this.#nextUsed += slots;
-    if (this.#nextUsed >= this.size) {
-      this.#nextUsed -= this.size;
-      this.#usedLap ^= AVAIL | USED;
-    }
-    const token = this.#lists.token(id);
-    this.#lists.end(id);
-    return token;
+    const id = this.#lists.oldest();
+    const last = id === named;
+    this.#batchLast = last ? NONE : named;
+    this.takenBytes = last ? this.#usedBytes : this.#lists.writableBytes(id);
+    return this.#end(id);
   }
 
   ready(): boolean {
-    return this.fault !== undefined || this.#batchLast !== NONE || this.#isUsed(this.#loadFlags());
+    return this.fault !== undefined || this.#batchLast !== NONE || this.#look();
   }
 
   armNotification(): boolean {
@@ -272,15 +262,44 @@ export class PackedDriverQueue implements DriverQueue {
     return this.#next >= slots ? this.#lap : this.#lap ^ (AVAIL | USED);
   }
 
-  #loadFlags(): number {
+  /** Reads the flags of the next used descriptor, unless they were seen. True if it is used. */
+  #look(): boolean {
+    if (this.#seenFlags !== NONE) return true;
     // Pairs with the device's store of a used descriptor's flags: its id, length and the buffers are visible after this.
-    return this.#memory.loadUint16(this.#ring + this.#nextUsed * SLOT_BYTES + FLAGS);
+    const flags = this.#memory.loadUint16(this.#ring + this.#nextUsed * SLOT_BYTES + FLAGS);
+    // With nothing published in flight, whatever the ring says is not an answer.
+    if ((flags & (AVAIL | USED)) !== this.#usedLap || !this.#lists.awaited) return false;
+    this.#seenFlags = flags;
+    return true;
   }
 
-  #isUsed(flags: number): boolean {
-    // With nothing published in flight, whatever the ring says is not an answer.
-    if (!this.#lists.awaited) return false;
-    return (flags & (AVAIL | USED)) === this.#usedLap;
+  /** Reads the used descriptor that was found. Returns its id, or BROKEN. */
+  #readUsed(): number {
+    const memory = this.#memory;
+    const at = this.#ring + this.#nextUsed * SLOT_BYTES;
+    const id = memory.getUint16(at + ID);
+    const bytes = memory.getUint32(at + LENGTH);
+    // The length has a meaning only if the device says that it wrote.
+    this.#usedBytes = (this.#seenFlags & WRITE) === 0 ? 0 : bytes;
+    this.#seenFlags = NONE;
+    if (id >= this.size) return this.#break('a used id lies outside the ring');
+    if (this.#lists.token(id) < 0) return this.#break('a used id that is not in flight');
+    if (this.#lists.isHeld(id)) return this.#break('a used id that was not available yet');
+    return id;
+  }
+
+  /** Takes a list back. Returns its token. */
+  #end(id: number): number {
+    const slots = this.#lists.slots(id);
+    this.#freeSlots += slots;
+    const next = this.#nextUsed + slots;
+    if (next < this.size) {
+      this.#nextUsed = next;
+    } else {
+      this.#nextUsed = next - this.size;
+      this.#usedLap ^= AVAIL | USED;
+    }
+    return this.#lists.end(id);
   }
 
   /** Writes a list into the next slots, but the flags of the first of them, which it returns. */
@@ -295,13 +314,14 @@ export class PackedDriverQueue implements DriverQueue {
     if (count === 1) memory.setUint16(ring + slot * SLOT_BYTES + ID, id);
     for (let word = 0, end = count * 4; word < end; word += 4) {
       const at = ring + slot * SLOT_BYTES;
-      memory.setUint32(at + LOW, words[word]!); // Below the count, as the others.
-      memory.setUint32(at + HIGH, words[word + 1]!);
-      memory.setUint32(at + LENGTH, words[word + 2]!);
-      if (word > 0) {
-        const last = word + 4 === end ? id : 0;
-        memory.setUint32(at + ID, last | words[word + 3]! | (lap << 16));
-      }
+      const low = words[word]!; // Below the count, as the others.
+      const high = words[word + 1]!;
+      const length = words[word + 2]!;
+      const flags = words[word + 3]! | (lap << 16);
+      memory.setUint32(at + LOW, low);
+      memory.setUint32(at + HIGH, high);
+      memory.setUint32(at + LENGTH, length);
+      if (word > 0) memory.setUint32(at + ID, word + 4 === end ? flags | id : flags);
       slot += 1;
       if (slot === size) {
         slot = 0;

@@ -66,12 +66,14 @@ export class PackedListBook {
     const at = this.#freeFirst;
     const id = this.#ids[at]!; // Below the size.
     this.#freeFirst = at + 1 === this.#size ? 0 : at + 1;
+    const entries = this.#entries;
     const entry = id << ENTRY_SHIFT;
-    this.#entries[entry | TOKEN] = token;
-    this.#entries[entry | NUMBER] = this.#added;
-    this.#entries[entry | SLOTS] = slots;
-    this.#entries[entry | WRITABLE] = writableBytes;
-    this.#added = (this.#added + 1) & 0xffff;
+    const number = this.#added;
+    this.#added = (number + 1) & 0xffff;
+    entries[entry | TOKEN] = token;
+    entries[entry | NUMBER] = number;
+    entries[entry | SLOTS] = slots;
+    entries[entry | WRITABLE] = writableBytes;
     return id;
   }
 
@@ -80,13 +82,17 @@ export class PackedListBook {
     this.#published = this.#added;
   }
 
-  /** Takes a list back. */
-  end(id: number): void {
+  /** Takes a list back, and returns its token. */
+  end(id: number): number {
+    const entries = this.#entries;
+    const entry = id << ENTRY_SHIFT;
+    const token = entries[entry | TOKEN]!; // Below the size.
+    entries[entry | TOKEN] = FREE;
     const at = this.#oldest;
     this.#oldest = at + 1 === this.#size ? 0 : at + 1;
     this.#ids[at] = id;
     this.#ended = (this.#ended + 1) & 0xffff;
-    this.#entries[(id << ENTRY_SHIFT) | TOKEN] = FREE;
+    return token;
   }
 
   /** The token of the list in flight with `id`, which is below the size; else -1. */

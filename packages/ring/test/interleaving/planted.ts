@@ -67,10 +67,10 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'packed driver publishes before it fills',
     file: 'packed-driver-queue.ts',
-    before: '      memory.setUint32(at + LOW, words[word]!);',
+    before: '      memory.setUint32(at + LOW, low);\n',
     after:
       '      memory.storeUint16(at + FLAGS, firstFlags);\n' +
-      '      memory.setUint32(at + LOW, words[word]!);',
+      '      memory.setUint32(at + LOW, low);\n',
   },
   {
     name: 'packed device publishes before it fills',
@@ -79,10 +79,18 @@ export const FAULTS: readonly Fault[] = [
     after: '    memory.storeUint16(at + FLAGS, flags);\n    memory.setUint16(at + ID, id);\n',
   },
   {
+    name: 'packed device publishes in a burst before it fills',
+    file: 'packed-device-queue.ts',
+    before: '          written = handler.handlePair(readable, readableBytes, writable, length);\n',
+    after:
+      '          memory.storeUint16(ring + nextUsed * SLOT_BYTES + FLAGS, usedLap);\n' +
+      '          written = handler.handlePair(readable, readableBytes, writable, length);\n',
+  },
+  {
     name: 'packed device shows a batch before its last list is in it',
     file: 'packed-device-queue.ts',
-    before: '      this.#heldAt = at;\n',
-    after: '      this.#heldAt = at;\n      memory.storeUint16(at + FLAGS, flags);\n',
+    before: '    this.#heldAt = at;\n',
+    after: '    this.#heldAt = at;\n    memory.storeUint16(at + FLAGS, flags);\n',
   },
   ...['split-driver', 'split-device', 'packed-driver', 'packed-device'].flatMap((side): Fault[] => [
     {
