@@ -17,6 +17,9 @@ import {
 const CHAIN_BYTES_MAX = 0x1_0000_0000;
 const { NEXT, WRITE } = DescriptorFlag;
 
+/** Lists made so far. */
+let lists = 0;
+
 /** A reusable list of up to `capacity` buffers. */
 export class BufferList {
   /**
@@ -30,6 +33,8 @@ export class BufferList {
   readableCount = 0;
   /** Bytes in the writable buffers. */
   writableBytes = 0;
+  /** The number of this list, from 1, which no other of the thread has. */
+  readonly serial: number = (lists += 1);
   /** Changes with every change of the list, so that a ring knows what it has described already. */
   revision = 0;
   #bytes = 0;

@@ -33,18 +33,17 @@ const LAST = 2;
 const COUNT = 3;
 /** Bytes in the writable buffers. */
 const WRITABLE = 4;
-/** The list that the chain describes is as of this revision. */
-const REVISION = 5;
+/** The list that the chain describes, 0 if none, and its revision. */
+const LIST = 5;
+const REVISION = 6;
 /** The index of the chain in the available ring. */
-const POSITION = 6;
+const POSITION = 7;
 
 /** The chains of one split queue. */
 export class SplitChainBook {
   readonly #table: DescriptorTable;
   readonly #indirect: IndirectTables | undefined;
   readonly #entries: Int32Array;
-  /** By head: the list it describes. */
-  readonly #lists: (BufferList | undefined)[];
   /**
    * Free descriptors are first freed first taken. A chain gives back its descriptors in a row and takes them in a row,
    * so that a head which is the first free one has those of its last chain behind it.
@@ -68,7 +67,6 @@ export class SplitChainBook {
     this.#table = new DescriptorTable(memory, table, size, content);
     if (indirect !== undefined)
       this.#indirect = new IndirectTables(memory, indirect, size, content);
-    this.#lists = Array.from({ length: size }, () => undefined);
     this.#entries = new Int32Array(size << ENTRY_SHIFT);
     for (let id = 0; id < size; id += 1) this.#entries[(id << ENTRY_SHIFT) | TOKEN] = FREE;
     this.#link(Array.from({ length: size }, (_, id) => id));
@@ -82,13 +80,18 @@ export class SplitChainBook {
     const head = this.#freeFirst;
     const entry = head << ENTRY_SHIFT;
     // A list that comes back to the head it had, unchanged, is described there already.
-    const described =
-      this.#lists[head] === buffers && entries[entry | REVISION] === buffers.revision;
-    const count = described ? entries[entry | COUNT]! : this.#slotsOf(buffers); // Below the size, as all of these.
-    if (this.#freeCount < count) return FREE;
-    if (!described) this.#describe(head, buffers, count);
+    if (
+      entries[entry | REVISION] !== buffers.revision ||
+      entries[entry | LIST] !== buffers.serial
+    ) {
+      const count = this.#slotsOf(buffers);
+      if (this.#freeCount < count) return FREE;
+      this.#describe(head, buffers, count);
+    }
+    const left = this.#freeCount - entries[entry | COUNT]!; // Below the size, as all of these.
+    if (left < 0) return FREE;
+    this.#freeCount = left;
     this.#freeFirst = entries[(entries[entry | LAST]! << ENTRY_SHIFT) | NEXT_ID]!;
-    this.#freeCount -= count;
     entries[entry | TOKEN] = token;
     entries[entry | POSITION] = position;
     return head;
@@ -157,7 +160,7 @@ export class SplitChainBook {
 
   /** Descriptors that a chain takes: one if it goes into an indirect table. */
   #slotsOf({ count }: BufferList): number {
-    assert(count > 0, 'a chain has a buffer');
+    if (count === 0) assert(false, 'a chain has a buffer');
     const tables = this.#indirect;
     return tables !== undefined && count > 1 && count <= tables.buffersMax ? 1 : count;
   }
@@ -168,7 +171,7 @@ export class SplitChainBook {
     const tables = this.#indirect;
     if (tables !== undefined && count < buffers.count) this.#describeTable(head, buffers, tables);
     else this.#describeChain(head, buffers);
-    this.#lists[head] = buffers;
+    this.#entries[entry | LIST] = buffers.serial;
     this.#entries[entry | REVISION] = buffers.revision;
     this.#entries[entry | COUNT] = count;
     this.#entries[entry | WRITABLE] = buffers.writableBytes;
@@ -179,7 +182,7 @@ export class SplitChainBook {
     for (let buffer = 0; buffer < buffers.count; buffer += 1) {
       const next = this.#entries[(id << ENTRY_SHIFT) | NEXT_ID]!; // Below the size.
       describe(this.#table, id, buffers, buffer, next);
-      this.#lists[id] = undefined; // As a head it has to be described anew.
+      this.#entries[(id << ENTRY_SHIFT) | LIST] = 0; // As a head it has to be described anew.
       this.#entries[(head << ENTRY_SHIFT) | LAST] = id;
       id = next;
     }

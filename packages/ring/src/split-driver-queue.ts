@@ -111,7 +111,7 @@ export class SplitDriverQueue implements DriverQueue {
   }
 
   add(buffers: BufferList, token: number): boolean {
-    assert(token >= 0, 'a token is not negative');
+    if (token < 0) assert(false, 'a token is not negative');
     const position = this.#nextAvailable;
     const head = this.#chains.begin(buffers, token, position);
     if (head < 0) return refuse(buffers, this.size);
