@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { IommuError, MmioRegister } from '@viommu/common';
 import type { Bell, SharedMemory } from '@viommu/ring';
-import { ControlPage, MailboxPort, type RegisterPort } from '@viommu/transport';
+import { ControlPage, DOORBELLS_MAX, MailboxPort, type RegisterPort } from '@viommu/transport';
 import { writeBytes } from '../ring/bytes.ts';
 import {
   type DeviceTarget,
@@ -133,6 +133,8 @@ class WorkerTarget extends MmioRegisters implements DeviceTarget {
   }
 
   notify(queue: number, data?: number): void {
+    // There is no doorbell behind the last one: as a register that nobody reads.
+    if (queue >= DOORBELLS_MAX) return;
     this.#control
       .doorbells(Block.IOMMU)
       .ring(queue, data === undefined ? queue : (queue | (data << 16)) >>> 0);
