@@ -1,6 +1,7 @@
 /** The channel to a peer, against one that follows a script. It is a process, so that its end is a real one. */
 
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PeerLost, PeerProcess, type PeerProcessOptions } from '@viommu/peers';
@@ -151,15 +152,20 @@ describe('a start', () => {
     );
   });
 
-  it('fills the folder before, and leaves nothing behind', async () => {
+  it('fills a folder before, of which nothing but open files is left after, and no process in the end', async () => {
     let folder = '';
-    const peer = start('well', { prepare: (path) => (folder = path) });
-    expect(peer.folder).toBe(folder);
-    expect(readdirSync(folder).toSorted()).toEqual(['q.in', 'q.out', 'stderr']);
+    const peer = start('well', {
+      prepare(path) {
+        folder = path;
+        writeFileSync(join(path, 'card'), 'content');
+      },
+      files: ['card'],
+    });
+    expect([folder === '', existsSync(folder)]).toEqual([false, false]);
+    expect(readFileSync(peer.file('card'), 'utf8')).toBe('content');
     const { pid } = peer;
     peer.dispose();
     peer.dispose();
-    expect(existsSync(folder)).toBe(false);
     await expect.poll(() => existsSync(`/proc/${pid}/exe`)).toBe(false);
   });
 });

@@ -34,6 +34,8 @@ export interface QemuDevice {
   readonly text: string;
   /** Puts files that it needs into the folder of the process. */
   readonly prepare?: (folder: string) => void;
+  /** The names of those that are needed later on as well. */
+  readonly files?: readonly string[];
   /** Arguments that come behind it. */
   readonly args?: (folder: string) => readonly string[];
 }
@@ -170,6 +172,7 @@ export class QemuMachine implements Disposable {
           ftruncateSync(ram, RAM_MIB << 20);
           for (const device of devices) device.prepare?.(folder);
         },
+        files: devices.flatMap(({ files = [] }) => files),
         lifeMs,
         ...(lost === undefined ? {} : { lost }),
       });

@@ -11,6 +11,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fstatSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -20,7 +21,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { IommuError } from '@viommu/common';
+import { IommuError, assert } from '@viommu/common';
 import { type LossKind, PeerLost } from './peer-lost.ts';
 import { Qtest } from './qtest.ts';
 
@@ -42,52 +43,73 @@ export interface PeerProcessOptions {
   readonly args: (folder: string) => readonly string[];
   /** Called before the start, to put files into that folder. */
   readonly prepare?: (folder: string) => void;
+  /** Names of files there that {@link PeerProcess.file} gives access to. */
+  readonly files?: readonly string[];
   /** The process is ended after this time, whatever it does. */
   readonly lifeMs: number;
   /** A `PeerLost` if absent. */
   readonly lost?: LostError;
 }
 
-/** One running peer. Whoever makes it disposes of it. */
+/**
+ * One running peer. Whoever makes it disposes of it. Its folder is gone as soon as the peer has opened what is in it, so
+ * that nothing is left behind, however this process or its thread ends.
+ */
 export class PeerProcess implements Disposable {
-  readonly folder: string;
   readonly qtest: Qtest;
   readonly pid: number;
   readonly #lifeMs: number;
   readonly #startedAt: number;
   readonly #descriptors: number[] = [];
+  readonly #files: Map<string, number> = new Map();
+  readonly #errors: number;
   #loss: Error | undefined = undefined;
   readonly #lost: LostError;
   #disposed = false;
 
   /** @throws {IommuError} `ENOENT` if there is no such program or it does not start. */
-  constructor({ command, args, prepare, lifeMs, lost }: PeerProcessOptions) {
+  constructor({ command, args, prepare, files = [], lifeMs, lost }: PeerProcessOptions) {
     this.#lost = lost ?? ((...what) => new PeerLost(...what));
     this.#lifeMs = lifeMs;
-    this.folder = mkdtempSync(
+    const folder = mkdtempSync(
       join(existsSync(MEMORY_FOLDER) ? MEMORY_FOLDER : tmpdir(), 'viommu-'),
     );
     process.once('exit', this.#atExit);
     try {
-      const commands = join(this.folder, 'q.in');
-      const replies = join(this.folder, 'q.out');
+      const commands = join(folder, 'q.in');
+      const replies = join(folder, 'q.out');
       if (spawnSync('mkfifo', [commands, replies]).status !== 0)
         throw new IommuError('ENOSYS', 'This system has no named pipes.');
-      prepare?.(this.folder);
+      prepare?.(folder);
+      for (const name of files)
+        this.#files.set(name, this.#keep(openSync(join(folder, name), 'r+')));
+      this.#errors = this.#keep(openSync(join(folder, 'stderr'), 'w+'));
       this.#startedAt = performance.now();
-      this.pid = this.#spawn([...command, ...args(this.folder)]);
+      this.pid = this.#spawn([...command, ...args(folder)]);
       const writable = this.#openCommands(commands);
       const readable = this.#handshake(replies, writable);
       this.qtest = new Qtest({ commands: writable, replies: readable, lost: () => this.lost() });
     } catch (error) {
       this.dispose();
       throw error;
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
     }
+  }
+
+  /** A descriptor of one of the files that were asked for. */
+  file(name: string): number {
+    const found = this.#files.get(name);
+    assert(found !== undefined, 'a peer is asked for files that it was started with');
+    return found;
   }
 
   /** What the process wrote to its error output so far, at most the last 2000 characters. */
   get lastWords(): string {
-    return readFileSync(join(this.folder, 'stderr'), 'utf8').slice(-LAST_WORDS_MAX).trim();
+    const { size } = fstatSync(this.#errors);
+    const bytes = Buffer.alloc(Math.min(size, LAST_WORDS_MAX));
+    readSync(this.#errors, bytes, 0, bytes.length, size - bytes.length);
+    return bytes.toString('utf8').trim();
   }
 
   /** The error that says how the peer ended, once it closed its channel. */
@@ -96,7 +118,7 @@ export class PeerProcess implements Disposable {
     return this.#loss;
   }
 
-  /** Ends the process and removes its files. */
+  /** Ends the process. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -104,7 +126,6 @@ export class PeerProcess implements Disposable {
     for (const descriptor of this.#descriptors) closeSync(descriptor);
     // Together with `timeout`, which made the group.
     if (this.pid !== undefined) kill(-this.pid);
-    rmSync(this.folder, { recursive: true, force: true });
   }
 
   [Symbol.dispose](): void {
@@ -114,12 +135,10 @@ export class PeerProcess implements Disposable {
   readonly #atExit = (): void => this.dispose();
 
   #spawn(words: readonly string[]): number {
-    const errors = openSync(join(this.folder, 'stderr'), 'w');
     const life = (this.#lifeMs / 1000).toFixed(3);
     const child = spawn('timeout', ['-s', 'KILL', life, ...words], {
-      stdio: ['ignore', 'ignore', errors],
+      stdio: ['ignore', 'ignore', this.#errors],
     });
-    closeSync(errors);
     child.once('error', () => {}); // Seen below as a process that has no number.
     child.unref();
     if (child.pid === undefined)

@@ -75,6 +75,7 @@ export function sdDmaDevice(slot: number): QemuDevice {
       ftruncateSync(file, CARD_BYTES);
       closeSync(file);
     },
+    files: [cardOf(slot)],
     args: (folder) => [
       '-drive',
       `if=none,id=${name}-image,format=raw,file=${imageOf(folder, slot)}`,
@@ -102,7 +103,7 @@ export class SdDma {
     if (base === undefined) throw new IommuError('ENODEV', `There is no DMA in slot ${slot}.`);
     this.#base = base;
     this.#powerUp();
-    this.#image = openSync(imageOf(machine.process.folder, slot), 'r+');
+    this.#image = machine.process.file(cardOf(slot));
   }
 
   /** Reads `bytes.length` bytes at `iova`. What cannot be read is not told apart from zeros. */
@@ -119,11 +120,6 @@ export class SdDma {
       writeSync(this.#image, block, 0, block.length, 0);
       this.#transfer(Command.READ_BLOCK, TransferMode.READ, address, block.length);
     });
-  }
-
-  /** Lets go of the card. */
-  dispose(): void {
-    closeSync(this.#image);
   }
 
   #inBlocks(
@@ -196,5 +192,9 @@ export class SdDma {
 }
 
 function imageOf(folder: string, slot: number): string {
-  return join(folder, `card${slot}`);
+  return join(folder, cardOf(slot));
+}
+
+function cardOf(slot: number): string {
+  return `card${slot}`;
 }

@@ -151,7 +151,7 @@ class QemuTarget implements DeviceTarget {
   }
 
   reset(kind: Exclude<ResetKind, 'device'>): void {
-    this.#forgetSources();
+    this.#sources.clear();
     if (kind === 'system') this.#machine.reset();
     else this.#machine.restart();
   }
@@ -168,13 +168,7 @@ class QemuTarget implements DeviceTarget {
   }
 
   dispose(): void {
-    this.#forgetSources();
     this.#machine.dispose();
-  }
-
-  #forgetSources(): void {
-    for (const source of this.#sources.values()) source.dispose();
-    this.#sources.clear();
   }
 }
 
