@@ -75,6 +75,12 @@ export class DiskProgress {
     return this.#waiter.ready(this.session.queues);
   }
 
+  /** As {@link ready}, looking for a short while where that pays. */
+  poll(): boolean {
+    if (this.#book.anyEnded || this.lost !== undefined) return this.ready();
+    return this.#waiter.poll(this.session.queues);
+  }
+
   /** Waits, for at most `timeoutMs`, until there is something to take. False if there is nothing. */
   wait(timeoutMs: number): boolean {
     if (this.lost === undefined) {

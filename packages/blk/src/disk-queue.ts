@@ -216,6 +216,11 @@ export class DiskQueue {
     return this.ring.publish();
   }
 
+  /** Requests that were added and that the device cannot see yet. */
+  get staged(): number {
+    return this.#stagedCount;
+  }
+
   /** As the ring's `take`. */
   take(): number {
     const token = this.ring.take();

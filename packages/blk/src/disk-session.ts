@@ -126,6 +126,13 @@ export class DiskSession {
     }
   }
 
+  /** Requests that the device was not shown yet. */
+  get staged(): number {
+    let count = 0;
+    for (let index = 0; index < this.queues.length; index += 1) count += this.queues[index]!.staged; // Below the length.
+    return count;
+  }
+
   /** Reads the size of the disk again. @throws {IommuError} `EINVAL` or `EIO` if it makes no sense. */
   readCapacity(): void {
     this.capacity = readCapacity(this.#transport);

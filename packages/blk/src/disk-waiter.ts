@@ -62,6 +62,12 @@ export class DiskWaiter {
     return this.#any.ready();
   }
 
+  /** Looks for a short while. True if one of `queues` has something; false at once if looking has not paid lately. */
+  poll(queues: readonly DiskQueue[]): boolean {
+    this.#any.queues = queues;
+    return this.#idle === undefined ? this.#waiter.poll(this.#any) : this.#any.ready();
+  }
+
   /**
    * Waits until one of `queues` has something, for at most `timeoutMs`. `acknowledge` looks at the interrupts, whenever
    * nothing was found; if it returns false there is nothing to wait for. False if nothing is there.

@@ -148,6 +148,48 @@ describe('requests that are shown together', () => {
       expect(reapAll(driver).length).toBe(2);
     }
   });
+
+  it('S1.7 while the device is quick, the next ones are shown a quarter at a time', () => {
+    const rig = new Rig();
+    const driver = rig.driver({ depth: 16 });
+    const page = rig.fill(1, 1);
+    const submit = () => driver.submit(CONTEXT, OUT, 0, page, 0, 512);
+    /** The device ends one, and the next one is submitted. */
+    const turn = (): void => {
+      rig.mmio.serve();
+      expect(driver.wait(10)).toBe(true);
+      expect(driver.reap(CONTEXT)).toBeGreaterThanOrEqual(0);
+      submit();
+    };
+    for (let n = 0; n < 16; n += 1) submit();
+    driver.kick();
+    rig.dma.waits = 0;
+    const shown: number[] = [];
+    for (let turns = 0; turns < 9; turns += 1) {
+      turn();
+      // One wait of each turn is for the memory of the request that ended.
+      shown.push(rig.dma.waits - turns - 1);
+    }
+    expect(shown).toEqual([0, 0, 0, 0, 1, 1, 1, 1, 2]);
+  });
+
+  it('all of them are shown when the device is not, or has few left', () => {
+    const rig = new Rig();
+    const clock = { now: () => performance.now() };
+    const driver = rig.sleepingDriver({ depth: 16, pollsMax: 10, clock });
+    const page = rig.fill(1, 1);
+    const submit = () => driver.submit(CONTEXT, OUT, 0, page, 0, 512);
+    for (let n = 0; n < 15; n += 1) submit();
+    driver.kick();
+    submit();
+    rig.dma.waits = 0;
+    expect([driver.wait(1), rig.dma.waits]).toEqual([false, 1]);
+    rig.step();
+    expect(reapAll(driver).length).toBe(16);
+    submit();
+    rig.dma.waits = 0;
+    expect([driver.wait(1), rig.dma.waits]).toEqual([false, 1]);
+  });
 });
 
 describe('requests that have ended together', () => {
