@@ -22,6 +22,8 @@ export interface RunCaseOptions {
   readonly now: () => number;
 }
 
+const STACK_LINES = 8;
+
 type Verdict = Pick<CaseResult, 'result' | 'how' | 'evidence'>;
 
 /** Opens a target of its own for the case. Never throws. */
@@ -37,15 +39,15 @@ export async function runCase(
   let verdict: Verdict;
   try {
     target = await factory.open(one.wish ?? {});
-    verdict = judge(one, target, format);
+    verdict = judge(one, target, format, factory);
   } catch (error) {
-    verdict = verdictOf(error, one, undefined);
+    verdict = verdictOf(error, one, factory, undefined);
   }
   try {
     target?.dispose();
   } catch (error) {
     if (verdict.result === 'pass' || verdict.result === 'skip')
-      verdict = verdictOf(error, one, undefined);
+      verdict = verdictOf(error, one, factory, undefined);
   }
   return resultOf(one, verdict, now() - begun);
 }
@@ -59,7 +61,12 @@ export function resultOf(
   return { id, clause: clauseOf(id), title, section, level, ...verdict, seconds };
 }
 
-function judge(one: DeviceCase, target: DeviceTarget, format: RingFormat): Verdict {
+function judge(
+  one: DeviceCase,
+  target: DeviceTarget,
+  format: RingFormat,
+  factory: DeviceTargetFactory,
+): Verdict {
   const entry = entryOf(one.id);
   if (entry === undefined) throw new Error(`${one.id} is not in the catalogue`);
   let session: Session | undefined;
@@ -75,7 +82,7 @@ function judge(one: DeviceCase, target: DeviceTarget, format: RingFormat): Verdi
       ? { result: 'warn', evidence: [...warnings, ...notes, ...transcript.lines()] }
       : { result: 'pass', evidence: notes };
   } catch (error) {
-    return verdictOf(error, one, session);
+    return verdictOf(error, one, factory, session);
   }
 }
 
@@ -88,7 +95,12 @@ function serveToTheEnd({ mayBreak }: DeviceCase, session: Session): void {
   session.checkServes();
 }
 
-function verdictOf(error: unknown, one: DeviceCase, session: Session | undefined): Verdict {
+function verdictOf(
+  error: unknown,
+  one: DeviceCase,
+  { apart }: DeviceTargetFactory,
+  session: Session | undefined,
+): Verdict {
   const steps = session === undefined ? [] : [...session.warnings, ...session.notes];
   const told = [...steps, ...(session?.transcript.lines() ?? [])];
   if (error instanceof Skipped) return { result: 'skip', evidence: [error.message, ...steps] };
@@ -106,7 +118,10 @@ function verdictOf(error: unknown, one: DeviceCase, session: Session | undefined
     const worse = result === 'pass' && (session?.warnings.length ?? 0) > 0 ? 'warn' : result;
     return { result: worse, evidence: [error.message, ...told] };
   }
-  // A device in this thread that throws has crashed; so has a suite with a mistake in it, and the stack tells which.
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { result: 'fail', how: 'crash', evidence: [...text.split('\n').slice(0, 8), ...told] };
+  const thrown = text.split('\n').slice(0, STACK_LINES);
+  if (apart === true)
+    return { result: 'skip', evidence: ['the suite or its target has a mistake', ...thrown] };
+  // A device in this thread that throws has crashed; so has a suite with a mistake in it, and the stack tells which.
+  return { result: 'fail', how: 'crash', evidence: [...thrown, ...told] };
 }

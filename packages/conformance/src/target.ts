@@ -159,6 +159,11 @@ export interface DeviceTargetFactory {
   readonly caseTimeoutMs?: number;
   /** How many may be open at once, each in a thread of its own; default as many as there are processors. */
   readonly parallel?: number;
+  /**
+   * True if the device is in another thread or process: what is thrown here, and is no {@link TargetFailure}, is then a
+   * mistake of the suite or of the target, and skips the case. Without it, it is a crash of the device.
+   */
+  readonly apart?: boolean;
   /** Divergences of this target that are known, unless the caller brings others. */
   readonly manifest?: Manifest;
   /** @throws {TargetFailure} if the device does not come up. */

@@ -142,6 +142,22 @@ describe('a device that', () => {
     expect(found.evidence[0]).toBe('RangeError: index 7');
   });
 
+  it('is elsewhere is not blamed for what is thrown here', async () => {
+    const factory = { ...coreTarget, apart: true };
+    const found = await judged(
+      () => {
+        throw new RangeError('index 7');
+      },
+      {},
+      factory,
+    );
+    expect(found).toMatchObject({ result: 'skip' });
+    expect(found.evidence.slice(0, 2)).toEqual([
+      'the suite or its target has a mistake',
+      'RangeError: index 7',
+    ]);
+  });
+
   it('does not come up has a verdict as well', async () => {
     const factory: DeviceTargetFactory = {
       name: 'dead',

@@ -21,8 +21,8 @@ async function worse(
   };
 }
 
-function isWorse({ result }: CaseResult): boolean {
-  return result === 'fail' || result === 'warn';
+function isWorse({ result, evidence }: CaseResult): boolean {
+  return result === 'fail' || result === 'warn' || evidence[0]?.includes('mistake') === true;
 }
 
 describe('our device conforms', () => {

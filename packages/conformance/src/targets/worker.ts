@@ -49,6 +49,7 @@ export function workerTarget(): DeviceTargetFactory {
   let idle: DeviceThread | undefined;
   return {
     name: 'worker',
+    choices: {},
     async open(wish) {
       const thread = idle ?? new DeviceThread();
       idle = undefined;

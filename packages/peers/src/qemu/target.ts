@@ -51,6 +51,7 @@ export function qemuTarget(name = 'qemu', root?: string): DeviceTargetFactory {
   const manifest = qemuManifest(program.version);
   return {
     name: `qemu ${program.version}`,
+    apart: true,
     open: (wish) => new QemuTarget(program, wish),
     ...(manifest === undefined ? {} : { manifest }),
   };
