@@ -40,7 +40,10 @@ export type DriverAction =
       readonly bypass?: true;
     }
   | { readonly kind: 'detach'; readonly endpoint: number }
-  /** Maps in the domain of an endpoint; addresses and bytes are multiples of the granule. */
+  /**
+   * Maps in the domain of an endpoint, in whole pages of 4096 bytes. Refused where a driver knows better: outside the
+   * input range, reserved for an endpoint of the domain, mapped already, of no kind that the device has.
+   */
   | {
       readonly kind: 'map';
       readonly endpoint: number;

@@ -1,6 +1,6 @@
 /** Fault reports: section "Fault reporting". */
 
-import { FaultFlag, FaultReason, FaultRecord } from '@viommu/common';
+import { FaultFlag, FaultReason, FaultRecord, VirtioFeature, featureMask } from '@viommu/common';
 import { type DriverCase, defineDriverCase } from './case.ts';
 import type { FaultInput } from './scripted-device.ts';
 import { A, type DriverSession, page } from './session.ts';
@@ -130,16 +130,19 @@ export const FAULT_CASES: readonly DriverCase[] = [
       s.check(after === before, `of ${before} event buffers ${after} are there`);
     },
   }),
-  defineDriverCase({
-    id: 'split.drv.receive.disable-while-draining',
-    title: 'records that come in a burst are all told',
-    run: (s) => {
-      s.attached();
-      s.faults();
-      const count = Math.min(4, s.device.events?.inFlight ?? 0);
-      for (let turn = 0; turn < count; turn += 1) s.device.inject(GOOD);
-      s.supported(s.handleInterrupt());
-      s.must(s.faults().length === count, 'some records of a burst are lost');
-    },
-  }),
+  ...(['split', 'packed'] as const).map((format) =>
+    defineDriverCase({
+      id: `${format}.drv.receive.disable-while-draining`,
+      title: 'records that come in a burst are all told',
+      device: format === 'split' ? {} : { with: featureMask(VirtioFeature.RING_PACKED) },
+      run: (s) => {
+        s.attached();
+        s.faults();
+        const count = Math.min(4, s.device.events?.inFlight ?? 0);
+        for (let turn = 0; turn < count; turn += 1) s.device.inject(GOOD);
+        s.supported(s.handleInterrupt());
+        s.must(s.faults().length === count, 'some records of a burst are lost');
+      },
+    }),
+  ),
 ];

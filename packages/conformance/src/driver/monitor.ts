@@ -10,12 +10,11 @@ import {
   IommuFeature,
   MapFlag,
   type RefusedRequest,
-  Status,
   hasFeature,
   overlaps,
 } from '@viommu/common';
 import type { Ledger } from './ledger.ts';
-import { RangeBook } from './range-book.ts';
+import { Shadow } from './shadow.ts';
 
 /** The fields of a request; ends may lie below starts. */
 export type MonitoredRequest = RefusedRequest;
@@ -38,30 +37,12 @@ export interface MonitoredRegion {
   readonly last: bigint;
 }
 
-interface WatchedDomain {
-  readonly bypass: boolean;
-  readonly endpoints: Set<number>;
-  readonly mappings: RangeBook;
-  /** MAPs that were refused, perhaps after the UNMAP was on its way. */
-  readonly refused: RangeBook;
-}
-
-interface WatchedEndpoint {
-  domain: number | undefined;
-  /** An ATTACH or DETACH was not answered clearly. */
-  doubtful: boolean;
-  probed: boolean;
-  attached: boolean;
-  regions: readonly MonitoredRegion[];
-}
-
 const MAP_FLAGS = MapFlag.READ | MapFlag.WRITE | MapFlag.MMIO;
 
 export class Monitor {
   readonly #ledger: Ledger;
   #device: MonitoredDevice | undefined;
-  readonly #domains: Map<number, WatchedDomain> = new Map();
-  readonly #endpoints: Map<number, WatchedEndpoint> = new Map();
+  readonly #shadow: Shadow = new Shadow();
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger;
@@ -74,11 +55,7 @@ export class Monitor {
 
   /** The device was reset: it knows nothing any more. What PROBE told still holds. */
   reset(): void {
-    this.#domains.clear();
-    for (const endpoint of this.#endpoints.values()) {
-      endpoint.domain = undefined;
-      endpoint.doubtful = endpoint.attached = false;
-    }
+    this.#shadow.reset();
   }
 
   /** The driver sent a request. */
@@ -90,7 +67,7 @@ export class Monitor {
           this.#has(IommuFeature.PROBE),
           'PROBE is not negotiated',
         );
-        this.#endpoint(request.endpoint).probed = true;
+        this.#shadow.endpoint(request.endpoint).probed = true;
         return;
       case 'attach':
         return this.#attach(request);
@@ -109,36 +86,12 @@ export class Monitor {
     status: number | undefined,
     regions: readonly MonitoredRegion[] = [],
   ): void {
-    if (status === undefined) return this.#doubt(request);
-    if (status !== Status.OK) return this.#refused(request);
-    if (request.kind === 'probe') {
-      const endpoint = this.#endpoint(request.endpoint);
-      endpoint.regions = [...endpoint.regions, ...regions];
-      return;
-    }
-    if (request.kind === 'attach') {
-      this.#leave(request.endpoint);
-      this.#domain(request.domain, (request.flags & AttachFlag.BYPASS) !== 0).endpoints.add(
-        request.endpoint,
-      );
-      const endpoint = this.#endpoint(request.endpoint);
-      endpoint.domain = request.domain;
-      endpoint.doubtful = false;
-      return;
-    }
-    if (request.kind === 'detach') return this.#leave(request.endpoint);
-    const domain = this.#domains.get(request.domain);
-    const { virtStart, virtLast } = request;
-    if (request.kind === 'map') domain?.mappings.add(virtStart, virtLast);
-    else {
-      domain?.mappings.removeWithin(virtStart, virtLast);
-      domain?.refused.removeTouching(virtStart, virtLast);
-    }
+    this.#shadow.answered(request, status, regions);
   }
 
   /** A region of an endpoint, from wherever it is known. */
   region(endpoint: number, region: MonitoredRegion): void {
-    const known = this.#endpoint(endpoint);
+    const known = this.#shadow.endpoint(endpoint);
     known.regions = [...known.regions, region];
   }
 
@@ -148,7 +101,7 @@ export class Monitor {
     flags,
   }: Extract<MonitoredRequest, { kind: 'attach' }>): void {
     this.#domainNumber(id);
-    const endpoint = this.#endpoint(number);
+    const endpoint = this.#shadow.endpoint(number);
     // Where probe_size is 0 there is nothing to ask for.
     if (this.#has(IommuFeature.PROBE) && this.#device?.probeSize !== 0 && !endpoint.attached)
       this.#check(
@@ -169,7 +122,7 @@ export class Monitor {
         this.#has(IommuFeature.BYPASS_CONFIG),
         'BYPASS without BYPASS_CONFIG',
       );
-    const domain = this.#domains.get(id);
+    const domain = this.#shadow.domains.get(id);
     if (domain === undefined) return;
     // One that holds nobody else is another one afterwards, perhaps.
     if ([...domain.endpoints].every((other) => other === number)) return;
@@ -180,7 +133,7 @@ export class Monitor {
 
   #detach({ domain, endpoint: number }: Extract<MonitoredRequest, { kind: 'detach' }>): void {
     this.#domainNumber(domain);
-    const endpoint = this.#endpoint(number);
+    const endpoint = this.#shadow.endpoint(number);
     if (!endpoint.doubtful)
       this.#check(
         'advice.detach.attached',
@@ -210,7 +163,7 @@ export class Monitor {
     const whole =
       virtStart % granule === 0n && (virtLast + 1n) % granule === 0n && physStart % granule === 0n;
     this.#check('advice.map.alignment', whole, `${where} is not made of pages of ${granule} bytes`);
-    const domain = this.#domains.get(id);
+    const domain = this.#shadow.domains.get(id);
     this.#check('advice.map.domain', domain !== undefined, `${where}, which does not exist`);
     if (domain === undefined) return;
     this.#check('iommu.drv.map.not-on-bypass-domain', !domain.bypass, `${where}, a bypass domain`);
@@ -218,7 +171,9 @@ export class Monitor {
       .touching(virtStart, virtLast)
       .filter(({ doubtful }) => !doubtful);
     this.#check('advice.map.overlap', overlapping.length === 0, `${where} touches a mapping`);
-    const regions = [...domain.endpoints].flatMap((endpoint) => this.#endpoint(endpoint).regions);
+    const regions = [...domain.endpoints].flatMap(
+      (endpoint) => this.#shadow.endpoint(endpoint).regions,
+    );
     if (regions.length > 0)
       this.#check(
         'iommu.drv.resv.no-map-in-region',
@@ -232,7 +187,7 @@ export class Monitor {
     this.#domainNumber(id);
     this.#inputRange(virtStart, virtLast, where);
     this.#check('advice.unmap.order', virtLast >= virtStart, `${where} ends before it starts`);
-    const domain = this.#domains.get(id);
+    const domain = this.#shadow.domains.get(id);
     this.#check('advice.unmap.domain', domain !== undefined, `${where}, which does not exist`);
     if (domain === undefined) return;
     this.#check(
@@ -270,33 +225,6 @@ export class Monitor {
     this.#check('iommu.drv.unmap.may-spill', true, '');
   }
 
-  #refused(request: MonitoredRequest): void {
-    if (request.kind === 'map')
-      this.#domains.get(request.domain)?.refused.add(request.virtStart, request.virtLast);
-    if (request.kind === 'unmap')
-      // Whatever the driver believes now.
-      this.#domains.get(request.domain)?.mappings.doubt(request.virtStart, request.virtLast);
-  }
-
-  #doubt(request: MonitoredRequest): void {
-    if (request.kind === 'probe') return;
-    const domain = this.#domains.get(request.domain);
-    if (request.kind === 'map') domain?.mappings.add(request.virtStart, request.virtLast, true);
-    else if (request.kind === 'unmap') domain?.mappings.doubt(request.virtStart, request.virtLast);
-    else this.#endpoint(request.endpoint).doubtful = true;
-  }
-
-  #leave(number: number): void {
-    const endpoint = this.#endpoint(number);
-    const { domain: id } = endpoint;
-    endpoint.domain = undefined;
-    endpoint.doubtful = false;
-    const domain = id === undefined ? undefined : this.#domains.get(id);
-    if (id === undefined || domain === undefined) return;
-    domain.endpoints.delete(number);
-    if (domain.endpoints.size === 0) this.#domains.delete(id);
-  }
-
   #domainNumber(id: number): void {
     const { domainFirst = 0, domainLast = 0xffff_ffff } = this.#device ?? {};
     if (this.#has(IommuFeature.DOMAIN_RANGE))
@@ -324,35 +252,6 @@ export class Monitor {
 
   #has(feature: number): boolean {
     return hasFeature(this.#device?.features ?? 0n, feature);
-  }
-
-  #domain(id: number, bypass: boolean): WatchedDomain {
-    let domain = this.#domains.get(id);
-    if (domain === undefined) {
-      domain = {
-        bypass,
-        endpoints: new Set(),
-        mappings: new RangeBook(),
-        refused: new RangeBook(),
-      };
-      this.#domains.set(id, domain);
-    }
-    return domain;
-  }
-
-  #endpoint(number: number): WatchedEndpoint {
-    let endpoint = this.#endpoints.get(number);
-    if (endpoint === undefined) {
-      endpoint = {
-        domain: undefined,
-        doubtful: false,
-        probed: false,
-        attached: false,
-        regions: [],
-      };
-      this.#endpoints.set(number, endpoint);
-    }
-    return endpoint;
   }
 
   #check(clause: string, condition: boolean, message: string): void {

@@ -3,7 +3,7 @@
 import { IommuQueue, RequestType, VirtioFeature, featureMask } from '@viommu/common';
 import { type DriverCase, defineDriverCase } from './case.ts';
 import type { DeviceScript } from './scripted-device.ts';
-import { A, type DriverSession } from './session.ts';
+import type { DriverSession } from './session.ts';
 import { SplitDeviceRing } from './split-device-ring.ts';
 
 const { REQUEST } = IommuQueue;
@@ -88,26 +88,6 @@ export const NOTIFICATION_CASES: readonly DriverCase[] = [
     run: (s) => notifies(s, eventIndexed),
   }),
   defineDriverCase({
-    id: 'split.drv.avail-notify.event-hit-notify#wrap',
-    title: 'also where the index wraps',
-    device: { queueSizes: [2, 2] },
-    run: (s) => {
-      s.attached();
-      eventIndexed(s);
-      // Idle turns of the ring, without looking at every request.
-      const ring = split(s);
-      let turns = 0;
-      while (ring.position < 0xfff0 && turns < 0x1_0000) {
-        turns += 1;
-        s.setUp(turns % 2 === 1 ? s.map(0) : s.unmap(0));
-        s.device.seen.length = 0;
-        s.steps.length = 0;
-        s.device.notifications.length = 0;
-      }
-      notifies2(s);
-    },
-  }),
-  defineDriverCase({
     id: 'split.drv.avail-notify.event-miss-silent',
     title: 'with avail_event far off nothing is notified',
     run: (s) => {
@@ -152,13 +132,3 @@ export const NOTIFICATION_CASES: readonly DriverCase[] = [
     },
   }),
 ];
-
-/** Across the wrap: as {@link notifies}, for a driver that is up. */
-function notifies2(s: DriverSession): void {
-  for (let turn = 0; turn < 40; turn += 1) {
-    const before = count(s);
-    s.setUp(turn % 2 === 0 ? s.map(turn, 1, A) : s.unmap(turn - 1, 1, A));
-    s.check(count(s) > before, `request ${turn + 1} is sent without a notification`);
-  }
-  s.judge('split.drv.avail.idx-never-back');
-}

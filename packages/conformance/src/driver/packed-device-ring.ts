@@ -163,14 +163,21 @@ export class PackedDeviceRing implements DeviceRing {
         });
       id = descriptor.id;
       if ((flags & NEXT) === 0) break;
-      const room = ledger.check(
-        'packed.drv.sg.list-within-queue-size',
-        slots < size,
-        `a list has more than ${size} slots`,
-      );
-      if (!room) break;
+      // It would bite its own tail.
+      if (slots > size) break;
     }
-    ledger.check('packed.drv.sg.list-within-queue-size', slots <= size, '');
+    // An IOMMU has no limit of its own.
+    for (const clause of [
+      'packed.drv.sg.list-within-queue-size',
+      'packed.drv.sg.list-within-device-limit',
+    ])
+      ledger.check(clause, slots <= size, `a list has more than ${size} slots`);
+    if (tables > 0)
+      ledger.check(
+        'packed.drv.indirect.list-within-device-limit',
+        elements.length <= size,
+        `a table has ${elements.length} entries for a queue of ${size}`,
+      );
     ledger.check(
       'packed.drv.sg.space-before-first',
       this.#slotsInFlight() + slots <= size,

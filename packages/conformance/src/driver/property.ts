@@ -1,8 +1,14 @@
 /** Properties of a PROBE as bytes, right or wrong. */
 
-import { ProbeProperty, ReservedMemory, ReservedMemoryType } from '@viommu/common';
+import { ProbeProperty, ProbeType, ReservedMemory, ReservedMemoryType } from '@viommu/common';
 
 const { RESERVED } = ReservedMemoryType;
+
+/** Both ends are included. */
+export interface PropertyRegion {
+  readonly start: bigint;
+  readonly last: bigint;
+}
 
 export interface AnyRegion {
   readonly start: bigint;
@@ -57,4 +63,21 @@ export function list(bytes: number, ...parts: readonly Uint8Array[]): Uint8Array
     at += part.length;
   }
   return whole;
+}
+
+/** The regions that a right reader finds in a list of properties. */
+export function regionsOf(properties: Uint8Array | undefined): PropertyRegion[] {
+  const regions: PropertyRegion[] = [];
+  if (properties === undefined) return regions;
+  const view = new DataView(properties.buffer, properties.byteOffset, properties.byteLength);
+  for (let at = 0; at + ProbeProperty.size <= view.byteLength;) {
+    const { type, length } = ProbeProperty.read(view, at);
+    if (type === ProbeType.NONE) break;
+    if (type === ProbeType.RESV_MEM && at + ReservedMemory.size <= view.byteLength) {
+      const { start, end } = ReservedMemory.read(view, at);
+      if (end >= start) regions.push({ start, last: end });
+    }
+    at += ProbeProperty.size + length;
+  }
+  return regions;
 }

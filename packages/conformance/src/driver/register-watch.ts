@@ -6,10 +6,19 @@ import {
   IommuFeature,
   MmioRegister,
   VirtioFeature,
-  featureMask,
   hasFeature,
 } from '@viommu/common';
 import type { Ledger } from './ledger.ts';
+import {
+  FOREIGN_FEATURES,
+  KNOWN,
+  KNOWN_FEATURES,
+  LAYOUT,
+  OPTIONAL_FIELDS,
+  READ_ONLY,
+  SHARED_MEMORY,
+  WRITE_ONLY,
+} from './register-table.ts';
 
 /** What the watcher is told about the device, as it is at the moment of an access. */
 export interface RegisterState {
@@ -27,71 +36,6 @@ export interface RegisterState {
 
 const R = MmioRegister;
 const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, SUSPEND, FAILED } = DeviceStatus;
-
-const READ_ONLY: ReadonlySet<number> = new Set([
-  R.MagicValue,
-  R.Version,
-  R.DeviceID,
-  R.VendorID,
-  R.DeviceFeatures,
-  R.QueueSizeMax,
-  R.InterruptStatus,
-  R.SHMLenLow,
-  R.SHMLenHigh,
-  R.SHMBaseLow,
-  R.SHMBaseHigh,
-  R.ConfigGeneration,
-]);
-const WRITE_ONLY: ReadonlySet<number> = new Set([
-  R.DeviceFeaturesSel,
-  R.DriverFeatures,
-  R.DriverFeaturesSel,
-  R.QueueSel,
-  R.QueueSize,
-  R.QueueNotify,
-  R.InterruptACK,
-  R.QueueDescLow,
-  R.QueueDescHigh,
-  R.QueueDriverLow,
-  R.QueueDriverHigh,
-  R.QueueDeviceLow,
-  R.QueueDeviceHigh,
-  R.SHMSel,
-]);
-const KNOWN: ReadonlySet<number> = new Set(Object.values(R).filter((at) => at < R.Config));
-const SHARED_MEMORY: ReadonlySet<number> = new Set([
-  R.SHMSel,
-  R.SHMLenLow,
-  R.SHMLenHigh,
-  R.SHMBaseLow,
-  R.SHMBaseHigh,
-]);
-const LAYOUT: ReadonlySet<number> = new Set([
-  R.QueueSize,
-  R.QueueDescLow,
-  R.QueueDescHigh,
-  R.QueueDriverLow,
-  R.QueueDriverHigh,
-  R.QueueDeviceLow,
-  R.QueueDeviceHigh,
-]);
-/** Fields of the configuration that are there with a feature only: first byte, last byte. */
-const OPTIONAL_FIELDS = [
-  [IommuFeature.INPUT_RANGE, 0x08, 0x17],
-  [IommuFeature.DOMAIN_RANGE, 0x18, 0x1f],
-  [IommuFeature.PROBE, 0x20, 0x23],
-  [IommuFeature.BYPASS_CONFIG, 0x24, 0x24],
-] as const;
-/** Bits that a driver of an IOMMU over virtio-mmio can know. */
-const KNOWN_FEATURES: bigint = [
-  ...Object.values(IommuFeature),
-  ...Object.values(VirtioFeature),
-].reduce((set, bit) => set | featureMask(bit), 0n);
-/** Bits of other transports. */
-const FOREIGN_FEATURES =
-  featureMask(VirtioFeature.SR_IOV) |
-  featureMask(VirtioFeature.NOTIF_CONFIG_DATA) |
-  featureMask(VirtioFeature.ADMIN_VQ);
 
 export class RegisterWatch {
   readonly #ledger: Ledger;

@@ -15,6 +15,7 @@ import {
   UnmapRequest,
   endpointId,
 } from '@viommu/common';
+import { hexOf } from '../device/transcript.ts';
 import type { Ledger } from './ledger.ts';
 import type { MonitoredRequest } from './monitor.ts';
 
@@ -101,10 +102,9 @@ export function watchBytes(
 }
 
 function zero(clause: string, bytes: Uint8Array, ledger: Ledger): void {
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
   ledger.check(
     clause,
     bytes.every((byte) => byte === 0),
-    `reserved bytes are ${hex}`,
+    () => `reserved bytes are ${hexOf(bytes)}`,
   );
 }

@@ -10,11 +10,8 @@ import {
   IommuFeature,
   IommuQueue,
   InterruptBit,
-  ProbeProperty,
-  ProbeType,
   RequestTail,
   RequestType,
-  ReservedMemory,
   Status,
   VirtioFeature,
   featureMask,
@@ -24,9 +21,11 @@ import type { GuestMemory, QueueLayout } from '@viommu/ring';
 import { writeBytes } from '../ring/bytes.ts';
 import { type DeviceRing, type DriverChain, located, readableOf } from './device-ring.ts';
 import { Ledger } from './ledger.ts';
-import { Monitor, type MonitoredRegion, type MonitoredRequest } from './monitor.ts';
+import { Monitor, type MonitoredRequest } from './monitor.ts';
 import { PackedDeviceRing } from './packed-device-ring.ts';
-import { type RegisterScript, ScriptedRegisters } from './registers.ts';
+import { regionsOf } from './property.ts';
+import type { RegisterScript } from './register-script.ts';
+import { ScriptedRegisters } from './registers.ts';
 import { watchBytes } from './request-watch.ts';
 import { SplitDeviceRing } from './split-device-ring.ts';
 
@@ -290,20 +289,3 @@ export class ScriptedDevice {
 }
 
 export type FaultInput = Parameters<typeof FaultRecord.encode>[0];
-
-/** The regions that a right reader finds in a list of properties. */
-function regionsOf(properties: Uint8Array | undefined): MonitoredRegion[] {
-  const regions: MonitoredRegion[] = [];
-  if (properties === undefined) return regions;
-  const view = new DataView(properties.buffer, properties.byteOffset, properties.byteLength);
-  for (let at = 0; at + ProbeProperty.size <= view.byteLength;) {
-    const { type, length } = ProbeProperty.read(view, at);
-    if (type === ProbeType.NONE) break;
-    if (type === ProbeType.RESV_MEM && at + ReservedMemory.size <= view.byteLength) {
-      const { start, end } = ReservedMemory.read(view, at);
-      if (end >= start) regions.push({ start, last: end });
-    }
-    at += ProbeProperty.size + length;
-  }
-  return regions;
-}

@@ -99,6 +99,12 @@ const WATCHES: readonly Watch[] = [
     NOTIFICATION_DATA,
   ],
   ['packed.drv.sg.list-within-queue-size', 'no list longer than the queue', PACKED_SMALL],
+  [
+    'packed.drv.sg.list-within-device-limit',
+    'no list longer than a device must take',
+    PACKED_SMALL,
+  ],
+  ['packed.drv.indirect.list-within-device-limit', 'no table longer than the queue', PACKED_TABLES],
   ['packed.drv.sg.writable-last', 'writable buffers come last', PACKED_BARE, PACKED_TABLES],
   [
     'packed.drv.sg.space-before-first',

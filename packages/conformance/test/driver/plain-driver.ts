@@ -8,7 +8,6 @@ import {
   AttachRequest,
   DetachRequest,
   FaultRecord,
-  IommuConfig,
   MapRequest,
   MmioRegister as R,
   ProbeRequest,
@@ -27,20 +26,12 @@ import type {
   DriverTarget,
 } from '../../src/driver-target.ts';
 import type { TargetRegion } from '../../src/target.ts';
+import { type PlainConfig, readConfig } from './config-reader.ts';
 import { type Habits, RIGHT } from './habit.ts';
 
 const OK: DriverOutcome = { result: 'ok' };
 const no = (reason: string): DriverOutcome => ({ result: 'refused', reason });
 const IDLE_MAX = 5;
-
-interface Config {
-  readonly granule: bigint;
-  readonly first: bigint;
-  readonly last: bigint;
-  readonly domainFirst: number;
-  readonly domainLast: number;
-  readonly probeSize: number;
-}
 
 interface Domain {
   readonly id: number;
@@ -53,7 +44,7 @@ export class PlainDriver implements DriverTarget {
   readonly #habits: Habits;
   #env!: DriverEnvironment; // `start` comes before everything.
   #features = 0n;
-  #config!: Config; // likewise
+  #config!: PlainConfig; // likewise
   #free = 0n;
   #requests: TestRing | undefined;
   #events: TestRing | undefined;
@@ -95,7 +86,11 @@ export class PlainDriver implements DriverTarget {
     }
     this.#write(R.Status, 0xb);
     if (h.readBack && (this.#read(R.Status) & 8) === 0) return this.#fail('features are refused');
-    this.#config = this.#readConfig();
+    this.#config = readConfig(
+      (offset) => this.#read(offset),
+      (bit) => this.#has(bit) || h.readAll,
+      h.generation,
+    );
     const { granule, first, last, domainFirst, domainLast, probeSize } = this.#config;
     if (granule === 0n || last < first || domainLast < domainFirst || probeSize > 0x1_0000)
       return this.#fail('the configuration makes no sense');
@@ -168,11 +163,9 @@ export class PlainDriver implements DriverTarget {
     return { result: 'ok', reserved: regions };
   }
 
-  #attach({
-    endpoint,
-    domain: name,
-    bypass = false,
-  }: Extract<DriverAction, { kind: 'attach' }>): DriverOutcome {
+  #attach(action: Extract<DriverAction, { kind: 'attach' }>): DriverOutcome {
+    const { endpoint, domain: name } = action;
+    const bypass = action.bypass === true;
     const h = this.#habits;
     if (h.probeFirst && !this.#regions.has(endpoint)) {
       const outcome = this.#probe(endpoint);
@@ -321,27 +314,6 @@ export class PlainDriver implements DriverTarget {
     const tail = RequestTail.read(new DataView(answer.buffer), writable - RequestTail.size);
     const complete = taken?.length === writable || !h.checkLength;
     return complete && h.success(tail.status, tail.reserved) ? answer : undefined;
-  }
-
-  #readConfig(): Config {
-    const at = IommuConfig.offset;
-    const h = this.#habits;
-    for (;;) {
-      const generation = h.generation ? this.#read(R.ConfigGeneration) : 0;
-      const word = (offset: number): bigint => BigInt(this.#read(R.Config + offset));
-      const wide = (offset: number): bigint => word(offset) | (word(offset + 4) << 32n);
-      const has = (bit: number): boolean => this.#has(bit) || h.readAll;
-      const mask = wide(at.pageSizeMask);
-      const config = {
-        granule: mask & -mask,
-        first: has(0) ? wide(at.inputRangeStart) : 0n,
-        last: has(0) ? wide(at.inputRangeEnd) : 2n ** 64n - 1n,
-        domainFirst: has(1) ? Number(word(at.domainRangeStart)) : 0,
-        domainLast: has(1) ? Number(word(at.domainRangeEnd)) : 0xffff_ffff,
-        probeSize: has(4) ? Number(word(at.probeSize)) : 0,
-      };
-      if (!h.generation || this.#read(R.ConfigGeneration) === generation) return config;
-    }
   }
 
   #queue(index: number): TestRing | undefined {
