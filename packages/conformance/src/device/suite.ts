@@ -14,9 +14,11 @@ import { FACT_CASES } from './iommu/fact.ts';
 import { FAULT_BUFFER_CASES } from './iommu/fault-buffer.ts';
 import { FAULT_CASES } from './iommu/fault.ts';
 import { FEATURE_CASES } from './iommu/feature.ts';
+import { MAP_ACCESS_CASES } from './iommu/map-access.ts';
 import { MAP_RANGE_CASES } from './iommu/map-range.ts';
 import { MAP_CASES } from './iommu/map.ts';
 import { OPERATION_CASES } from './iommu/operation.ts';
+import { PERMISSION_CASES } from './iommu/permission.ts';
 import { PROBE_CASES } from './iommu/probe.ts';
 import { RESERVED_MEMORY_CASES } from './iommu/reserved-memory.ts';
 import { TRANSLATION_CASES } from './iommu/translation.ts';
@@ -41,11 +43,13 @@ export const DEVICE_CASES: readonly DeviceCase[] = [
   ...DETACH_CASES,
   ...MAP_CASES,
   ...MAP_RANGE_CASES,
+  ...MAP_ACCESS_CASES,
   ...UNMAP_CASES,
   ...UNMAP_EXAMPLE_CASES,
   ...PROBE_CASES,
   ...RESERVED_MEMORY_CASES,
   ...TRANSLATION_CASES,
+  ...PERMISSION_CASES,
   ...BYPASS_CASES,
   ...FAULT_CASES,
   ...FAULT_BUFFER_CASES,

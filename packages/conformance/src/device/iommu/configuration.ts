@@ -124,6 +124,19 @@ export const CONFIGURATION_CASES: readonly DeviceCase[] = [
       }
     },
   }),
+  defineCase({
+    id: 'open.7.6#reserved',
+    title: 'writes to the reserved bytes behind bypass have no effect',
+    mayBreak: true,
+    run: (s) => {
+      for (const offset of [1, 2, 3].map((more) => AT.bypass + more)) {
+        const before = s.target.readConfig(offset, 1);
+        s.target.writeConfig(offset, 1, before ^ 0x5a);
+        const after = s.target.readConfig(offset, 1);
+        s.check(after === before, `the byte at ${offset} reads ${after}, and was ${before}`);
+      }
+    },
+  }),
   ...[2, 4].map((width) =>
     defineCase({
       id: `open.7.7#${width}`,

@@ -182,16 +182,17 @@ export const OPERATION_CASES: readonly DeviceCase[] = [
       const domain = s.attached(endpoint);
       // What is in front and behind in memory is where a sloppy device would go.
       const phys = memory(s, 3);
-      const bytes = unit(s, 0).virtEnd - unit(s, 0).virtStart + 1n;
+      const { virtStart, virtEnd } = unit(s, 2);
+      const bytes = virtEnd - virtStart + 1n;
       mappedUnit(s, domain, 2, { physStart: phys + bytes, flags: MapFlag.READ | MapFlag.WRITE });
-      for (const [index, at] of [
-        [1, phys],
-        [3, phys + 2n * bytes],
+      for (const [iova, place, length] of [
+        [virtStart - 8n, phys + bytes - 8n, 8],
+        [virtStart - 1n, phys + bytes - 1n, 1],
+        [virtEnd + 1n, phys + 2n * bytes, 8],
+        [virtEnd + 1n, phys + 2n * bytes, 1],
       ] as const) {
-        const iova = index === 1 ? unit(s, 1).virtEnd - 7n : unit(s, 3).virtStart;
-        const place = index === 1 ? at + bytes - 8n : at;
-        s.must(!s.dma.write(endpoint, iova, place).reached, 'the write went through');
-        s.must(!s.dma.read(endpoint, iova, place).reached, 'the read went through');
+        s.must(!s.dma.write(endpoint, iova, place, length).reached, 'the write went through');
+        s.must(!s.dma.read(endpoint, iova, place, length).reached, 'the read went through');
       }
     },
   }),

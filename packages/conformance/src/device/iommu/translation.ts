@@ -2,8 +2,6 @@
 
 import { MapFlag } from '@viommu/common';
 import { type DeviceCase, defineCase } from '../../case.ts';
-import { readBytes, writeBytes } from '../../ring/bytes.ts';
-import type { DmaDirection } from '../../target.ts';
 import { mapUnit, mappedUnit, memory, unit, unitBytes } from '../place.ts';
 import type { Session } from '../session.ts';
 
@@ -171,7 +169,6 @@ export const TRANSLATION_CASES: readonly DeviceCase[] = [
       s.note(`a read ${reached ? 'goes through' : 'is refused'}`);
     },
   }),
-  ...permissionCases(),
 ];
 
 /** Maps unit 0 with these flags in a domain of its own: the endpoint, and the memory. Skips if that is refused. */
@@ -180,93 +177,4 @@ function withMapping(s: Session, flags: number): [number, bigint] {
   const domain = s.attached(endpoint);
   const phys = mappedUnit(s, domain, 0, { flags });
   return [endpoint, phys];
-}
-
-/** Two mappings side by side, with all permissions, made in either order, to memory that is apart or in one piece. */
-function permissionCases(): DeviceCase[] {
-  return Object.entries(FLAGS).flatMap(([leftName, left]) =>
-    Object.entries(FLAGS).map(([rightName, right]) =>
-      defineCase({
-        id: `iommu.dev.map.write-needs-flag#${leftName}-beside-${rightName}`,
-        title: `of two mappings side by side, for ${leftName} and ${rightName}, each has its own permissions`,
-        needs: ['dma', 'map-unmap'],
-        run: (s) => {
-          for (const leftFirst of [true, false])
-            for (const inOnePiece of [false, true])
-              sideBySide(s, { left, right, leftFirst, inOnePiece });
-        },
-      }),
-    ),
-  );
-}
-
-interface Pair {
-  readonly left: number;
-  readonly right: number;
-  readonly leftFirst: boolean;
-  readonly inOnePiece: boolean;
-}
-
-function sideBySide(s: Session, { left, right, leftFirst, inOnePiece }: Pair): void {
-  const endpoint = s.dma.endpoint();
-  const domain = s.attached(endpoint);
-  const size = unitBytes(s);
-  const room = memory(s, 3);
-  const phys = [room, inOnePiece ? room + size : room + 2n * size] as const;
-  const flags = [left, right] as const;
-  for (const index of leftFirst ? ([0, 1] as const) : ([1, 0] as const))
-    s.setUp(mapUnit(s, domain, index, phys[index], { flags: flags[index] }));
-  for (const index of [0, 1] as const) {
-    const iova = unit(s, index).virtStart + 1n;
-    const at = phys[index] + 1n;
-    const [write, read] = [s.dma.write(endpoint, iova, at), s.dma.read(endpoint, iova, at)];
-    const what = `${index === 0 ? 'left' : 'right'} of flags ${left} and ${right}`;
-    s.check(write.reached ? (flags[index] & WRITE) !== 0 : true, `a write went through, ${what}`);
-    s.should(write.reached || (flags[index] & WRITE) === 0, `a write does not arrive, ${what}`);
-    s.should(read.reached || (flags[index] & READ) === 0, `a read is refused, ${what}`);
-    // A mapping for writing only may be read, and then is.
-    s.should(!read.reached || flags[index] !== 0, `a read went through, ${what}`);
-  }
-  for (const direction of ['write', 'read'] as const)
-    acrossBoth(s, endpoint, direction, { flags, phys });
-}
-
-/** One access of eight bytes, four in each mapping. */
-function acrossBoth(
-  s: Session,
-  endpoint: number,
-  direction: DmaDirection,
-  pair: { readonly flags: readonly [number, number]; readonly phys: readonly [bigint, bigint] },
-): void {
-  const { flags, phys } = pair;
-  const { memory: ram } = s.target;
-  const places = [phys[0] + unitBytes(s) - 4n, phys[1]] as const;
-  const pattern = Uint8Array.from(
-    [1, 2, 3, 4, 5, 6, 7, 8],
-    (byte) => ((byte + 0x10 * endpoint) & 0x7f) | 0x80,
-  );
-  const before = direction === 'write' ? new Uint8Array(8) : pattern;
-  writeBytes(ram, places[0], before.subarray(0, 4));
-  writeBytes(ram, places[1], before.subarray(4));
-  const bytes = direction === 'write' ? pattern.slice() : new Uint8Array(8);
-  s.dma.access(endpoint, direction, unit(s, 0).virtEnd - 3n, bytes);
-  const got = [0, 1].map((side) => {
-    const seen =
-      direction === 'write'
-        ? readBytes(ram, places[side] ?? 0n, 4)
-        : bytes.subarray(4 * side, 4 * side + 4);
-    return seen.every((byte, index) => byte === pattern[4 * side + index]);
-  });
-  const need = direction === 'write' ? WRITE : READ;
-  for (const side of [0, 1] as const) {
-    const what = `the ${side === 0 ? 'first' : 'second'} half of a ${direction} across flags ${flags.join(' and ')}`;
-    if (direction === 'write')
-      s.check(got[side] !== true || (flags[side] & WRITE) !== 0, `${what} went through`);
-    else s.should(got[side] !== true || flags[side] !== 0, `${what} went through`);
-  }
-  if ((flags[0] & need) !== 0 && (flags[1] & need) !== 0)
-    s.should(
-      got[0] === true && got[1] === true,
-      `a ${direction} across both mappings does not arrive whole`,
-    );
 }
