@@ -68,14 +68,12 @@ export class PositionTable {
     return (first << PAGE_SHIFT) | offset;
   }
 
-  /** The positions of all buffers become meaningless. True if they may be given out again soon, so that no copy may stay. */
-  dropBuffers(): boolean {
+  /** The positions of all buffers become meaningless. */
+  dropBuffers(): void {
     this.#bufferCount = 0;
     this.#hint = 0;
     // Where the last buffers ended the next ones begin, so that a stale position is noticed; now and then from the start.
-    if (this.#nextBuffer < PAGES_MAX >>> 1) return false;
-    this.#nextBuffer = AREA_PAGES_MAX;
-    return true;
+    if (this.#nextBuffer >= PAGES_MAX >>> 1) this.#nextBuffer = AREA_PAGES_MAX;
   }
 
   /** Drops areas and buffers. */

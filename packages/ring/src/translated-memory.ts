@@ -43,9 +43,8 @@ export class TranslatedMemory implements GuestMemory {
   readonly #pieces: PieceList = new PieceList();
   #translator: Translator;
   #generation: number;
-  /** Kept translations: twice the page of positions, with the access in the lowest bit, or -1; what it is translated to. */
-  readonly #keys: Int32Array = new Int32Array(KEPT).fill(NONE);
-  readonly #keptPages: Float64Array = new Float64Array(KEPT);
+  /** Kept translations: twice the page of the address, and one more for a write, or -1; and where it leads. */
+  readonly #keys: Float64Array = new Float64Array(KEPT).fill(NONE);
   readonly #kept: Int32Array = new Int32Array(KEPT);
   readonly #word: Uint8Array = new Uint8Array(4);
   readonly #wordView: DataView = new DataView(this.#word.buffer);
@@ -70,9 +69,11 @@ export class TranslatedMemory implements GuestMemory {
 
   /** Addresses in these pages may be translated otherwise from now on. */
   invalidate(startPage: number, lastPage: number): void {
+    const first = 2 * startPage;
+    const last = 2 * lastPage + 1;
     for (let slot = 0; slot < KEPT; slot += 1) {
-      const page = this.#keptPages[slot]!; // Below the length.
-      if (page >= startPage && page <= lastPage) this.#keys[slot] = NONE;
+      const key = this.#keys[slot]!; // Below the length.
+      if (key >= first && key <= last) this.#keys[slot] = NONE;
     }
   }
 
@@ -83,7 +84,7 @@ export class TranslatedMemory implements GuestMemory {
 
   /** Before the next chain is taken: positions in the chains before it have no meaning any more. */
   dropBuffers(): void {
-    if (this.#positions.dropBuffers()) this.invalidateAll();
+    this.#positions.dropBuffers();
   }
 
   /** Before a request is given back: nothing of its buffers is held any more. */
@@ -216,10 +217,10 @@ export class TranslatedMemory implements GuestMemory {
       this.#generation = this.#translator.generation;
       this.invalidateAll();
     }
-    const positionPage = position >>> PAGE_SHIFT;
-    const key = 2 * positionPage + (access === WRITE ? 1 : 0);
+    const page = this.#positions.pageAt(position >>> PAGE_SHIFT);
+    const key = 2 * page + (access === WRITE ? 1 : 0);
     const slot = key & (KEPT - 1);
-    if (this.#keys[slot] === key) return this.#kept[slot]! | (position & OFFSET_MASK); // Below the length.
+    if (page >= 0 && this.#keys[slot] === key) return this.#kept[slot]! | (position & OFFSET_MASK); // Below the length.
     return this.#fetch(position, size, access, key, slot);
   }
 
@@ -231,7 +232,6 @@ export class TranslatedMemory implements GuestMemory {
     // Only memory that begins on a page can be found by adding the offset to what is kept.
     if (this.#translator.wholePages && (at & OFFSET_MASK) === offset) {
       this.#keys[slot] = key;
-      this.#keptPages[slot] = this.#positions.pageAt(position >>> PAGE_SHIFT);
       this.#kept[slot] = at - offset;
     }
     return at;
