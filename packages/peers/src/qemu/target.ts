@@ -24,8 +24,8 @@ import { type QemuProgram, qemuByName } from './program.ts';
 import { SD_DMA_BYTES_MAX, SD_DMA_LAST, SdDma, sdDmaDevice } from './sd-dma.ts';
 import { accessWidth } from './virtio-pci.ts';
 
-/** A case takes some 100 ms. One that hangs takes this long. */
-const LIFE_MS = 8000;
+/** A case takes some 100 ms, on a machine with much other work a hundred times that. One that hangs takes this long. */
+const LIFE_MS = 16_000;
 /** Where the endpoints are: three functions that can do DMA. */
 const SLOTS = [5, 6, 7] as const;
 /** What a PC tells its IOMMU to leave alone. */
