@@ -1,5 +1,6 @@
-/** Our device, which for ATTACH of an endpoint that is not there never returns, and for an unknown domain ends its thread. */
+/** Our device, which at the third look never returns (`hang`), does so once (`once:FILE`), or ends its thread (`exit`). */
 
+import { existsSync, writeFileSync } from 'node:fs';
 import { type DeviceTargetFactory, createCore, virtioDeviceTarget } from '@viommu/conformance';
 import type { VirtioDevice } from '@viommu/transport';
 
@@ -9,7 +10,7 @@ export function target(how = 'hang'): DeviceTargetFactory {
       const parts = createCore(wish);
       return { ...parts, device: stumbling(parts.device, how) };
     }),
-    caseTimeoutMs: 1500,
+    caseTimeoutMs: 1000,
   };
 }
 
@@ -22,7 +23,7 @@ function stumbling(device: VirtioDevice, how: string): VirtioDevice {
       if (key === 'serve')
         return () => {
           rounds += 1;
-          if (rounds > 2 && how === 'hang') for (;;);
+          if (rounds > 2 && (how === 'hang' || firstTime(how))) for (;;);
           // eslint-disable-next-line node/no-process-exit -- a device that takes its thread along
           if (rounds > 2 && how === 'exit') process.exit(3);
           return device.serve();
@@ -30,4 +31,13 @@ function stumbling(device: VirtioDevice, how: string): VirtioDevice {
       return typeof value === 'function' ? (value.bind(device) as unknown) : value;
     },
   });
+}
+
+/** True until the file of `once:FILE` is there, which it is then. */
+function firstTime(how: string): boolean {
+  if (!how.startsWith('once:')) return false;
+  const file = how.slice('once:'.length);
+  if (existsSync(file)) return false;
+  writeFileSync(file, '');
+  return true;
 }
