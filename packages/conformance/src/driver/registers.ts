@@ -39,7 +39,7 @@ export interface RegisterHooks {
 const R = MmioRegister;
 const { FEATURES_OK, DRIVER_OK } = DeviceStatus;
 /** A driver that accesses registers so often within one action will do so forever. */
-const ACCESSES_MAX = 2_000_000;
+const ACCESSES_MAX = 500_000;
 const LOG_MAX = 20_000;
 
 interface QueueRegisters {
