@@ -276,8 +276,11 @@ function eachProperty(s: Session, look: (property: Property) => void): void {
 /** True if both ends of a region stand somewhere in these bytes, whatever is around them. */
 function holds(area: Uint8Array, start: bigint, end: bigint): boolean {
   const view = new DataView(area.buffer, area.byteOffset, area.byteLength);
-  for (let at = 0; at + 16 <= area.length; at += 1)
-    if (view.getBigUint64(at, true) === start && view.getBigUint64(at + 8, true) === end)
+  const { start: startAt, end: endAt } = ReservedMemory.offset;
+  const rest = ReservedMemory.size - startAt;
+  const between = endAt - startAt;
+  for (let at = 0; at + rest <= area.length; at += 1)
+    if (view.getBigUint64(at, true) === start && view.getBigUint64(at + between, true) === end)
       return true;
   return false;
 }
