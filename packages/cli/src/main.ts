@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { ConformOptions } from './conform.ts';
 import { ExitCode, Failure, oneLine, usageFailure } from './failure.ts';
+import type { FuzzFlags } from './fuzz.ts';
 import { withLimits } from './limits.ts';
 import { Output } from './output.ts';
 import { BATCH_MODES, type BatchMode } from './replay/walk.ts';
@@ -164,6 +165,38 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
         return conform(options, output, signal);
       }),
     );
+  command('fuzz', 'send random streams of requests to a virtio-iommu, in lock-step with a model')
+    .addOption(
+      new Option('--target <name>', 'core, worker, qemu, qemu:PATH or ./module.ts').default('core'),
+    )
+    .addOption(
+      new Option('--seconds <seconds>', 'how long')
+        .argParser(number('a number of seconds', 0.1, TIMEOUT_MAX_S))
+        .default(60),
+    )
+    .addOption(
+      new Option('--seed <number>', 'where the seeds of the streams begin')
+        .argParser(number('a seed', 0, Number.MAX_SAFE_INTEGER))
+        .default(1),
+    )
+    .addOption(
+      new Option('--threads <count>', 'streams at a time; one for each processor').argParser(
+        number('a number of threads', 1, THREADS_MAX),
+      ),
+    )
+    .addOption(
+      new Option('--shard <i/n>', 'only the seeds of part i of n, for several machines').argParser(
+        parseShard,
+      ),
+    )
+    .addOption(new Option('--out <directory>', 'where findings are saved').default('fuzz-findings'))
+    .option('--replay <file>', 'run a saved finding again, and nothing else')
+    .action((options: CommonOptions & Omit<FuzzFlags, 'version'>) =>
+      execute(options, async (output, signal) => {
+        const { fuzz } = await import('./fuzz.ts');
+        return fuzz({ ...options, version: version() }, output, signal);
+      }),
+    );
   command('bench [names...]', 'the benchmarks of a checkout, each beside its floor or alternative')
     .addOption(
       new Option('--seconds <seconds>', 'how long to measure')
@@ -269,6 +302,14 @@ function parseBytes(text: string): number {
   const bytes = Number(match?.[1]) * (unit ?? Number.NaN);
   if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;
   throw new InvalidArgumentError('It must be a number of bytes, such as 65536 or 16M.');
+}
+
+/** `i/n` as a place from 0 on. */
+function parseShard(text: string): { readonly index: number; readonly count: number } {
+  const [, part = '', parts = ''] = /^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? [];
+  const [index, count] = [Number(part) - 1, Number(parts)];
+  if (index >= 0 && index < count) return { index, count };
+  throw new InvalidArgumentError('It must be a part of several, such as 1/4.');
 }
 
 function version(): string {

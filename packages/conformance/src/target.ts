@@ -9,6 +9,8 @@
 
 import type { GuestMemory, QueueLayout } from '@viommu/ring';
 import type { Manifest } from './manifest.ts';
+import type { Choices } from './model/choice.ts';
+import type { Mapping } from './model/mapping-set.ts';
 
 /**
  * `device` writes 0 to the status register; `system` resets the machine around the device, which also brings `bypass`
@@ -64,6 +66,16 @@ export interface TargetInterrupts {
   readonly used: number;
   /** For a change of the configuration. */
   readonly config: number;
+}
+
+/** The state of a device, as it keeps it. */
+export interface TargetBooks {
+  /** The domains that exist. */
+  readonly domains: readonly number[];
+  /** The domain of an endpoint. */
+  domainOf(endpoint: number): number | undefined;
+  /** The mappings of a domain, in the order of their addresses. */
+  mappings(domain: number): Iterable<Mapping>;
 }
 
 /** One device, powered up and left alone: status 0, no queue enabled, nothing attached. */
@@ -124,6 +136,11 @@ export interface DeviceTarget {
    */
   dma?(endpoint: number, direction: DmaDirection, iova: bigint, bytes: Uint8Array): DmaOutcome;
 
+  /** What the device knows, where it lets itself be looked at: the fuzzer compares it with the model. */
+  readonly books?: TargetBooks;
+  /** Saves the device, and has it go on as what was saved. Absent where that cannot be done. */
+  save?(): void;
+
   /** The registers themselves, where the transport is virtio-mmio. */
   readonly registers?: TargetRegisters;
 
@@ -159,6 +176,11 @@ export interface DeviceTargetFactory {
   readonly caseTimeoutMs?: number;
   /** How many may be open at once, each in a thread of its own; default as many as there are processors. */
   readonly parallel?: number;
+  /**
+   * For the fuzzer: the choices that the target is known to make; the others are those that the standard recommends.
+   * Without it any choices will do that conform, and are found out.
+   */
+  readonly choices?: Partial<Choices>;
   /**
    * True if the device is in another thread or process: what is thrown here, and is no {@link TargetFailure}, is then a
    * mistake of the suite or of the target, and skips the case. Without it, it is a crash of the device.

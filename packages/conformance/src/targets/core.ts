@@ -1,14 +1,15 @@
 /** Our device, in this thread: `viommu conform --target core`. */
 
-import { IommuDevice, type IommuDeviceOptions } from '@viommu/device';
-import type { DeviceTargetFactory, TargetWish } from '../target.ts';
+import { type Iommu, IommuDevice, type IommuDeviceOptions } from '@viommu/device';
+import type { DeviceTargetFactory, TargetBooks, TargetWish } from '../target.ts';
 import { coreOptions, targetEndpoints } from './core-options.ts';
 import { translatedAccess } from './translated-access.ts';
 import { type VirtioDeviceParts, virtioDeviceTarget } from './virtio-device-target.ts';
 
-export const coreTarget: DeviceTargetFactory = virtioDeviceTarget('core', (wish) =>
-  createCore(wish),
-);
+export const coreTarget: DeviceTargetFactory = {
+  ...virtioDeviceTarget('core', (wish) => createCore(wish)),
+  choices: {},
+};
 
 /** A device as a case wishes it; `more` are options of the device that come before the wish. */
 export function createCore(
@@ -20,7 +21,21 @@ export function createCore(
   return {
     device,
     endpoints: targetEndpoints(options.endpoints ?? []),
+    books: booksOf(device.iommu),
     dma: (endpoint, direction, iova, bytes, memory) =>
       translatedAccess(device.iommu, memory, { endpoint, direction, iova, bytes }),
+  };
+}
+
+function booksOf(iommu: Iommu): TargetBooks {
+  return {
+    get domains() {
+      return iommu.domains;
+    },
+    domainOf: (endpoint) => iommu.domainOf(endpoint),
+    *mappings(domain) {
+      for (const { virt, physStart, flags } of iommu.mappings(domain))
+        yield { start: virt.start, last: virt.last, phys: physStart, flags };
+    },
   };
 }

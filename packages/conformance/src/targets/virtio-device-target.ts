@@ -12,6 +12,7 @@ import type {
   DmaDirection,
   DmaOutcome,
   ResetKind,
+  TargetBooks,
   TargetEndpoint,
   TargetWish,
 } from '../target.ts';
@@ -21,6 +22,8 @@ import { MmioRegisters } from './mmio-registers.ts';
 export interface VirtioDeviceParts {
   readonly device: VirtioDevice;
   readonly endpoints: readonly TargetEndpoint[];
+  /** What the device knows, if it lets itself be looked at. */
+  readonly books?: TargetBooks;
   /** One access by an endpoint, translated by the device, to memory by guest-physical address. */
   readonly dma?: (
     endpoint: number,
@@ -52,9 +55,11 @@ class VirtioDeviceTarget extends MmioRegisters implements DeviceTarget {
   readonly resets: readonly ResetKind[] = ['device', 'system'];
   readonly endpoints: readonly TargetEndpoint[];
   readonly dma?: NonNullable<DeviceTarget['dma']>;
+  readonly books?: TargetBooks;
+  readonly save?: () => void;
   readonly #mmio: MmioDevice;
 
-  constructor({ device, endpoints, dma }: VirtioDeviceParts) {
+  constructor({ device, endpoints, dma, books }: VirtioDeviceParts) {
     const buffer = new SharedArrayBuffer(RAM_AT + RAM_BYTES);
     const window = new RegisterWindow(buffer, WINDOW_AT, MMIO_WINDOW_SIZE);
     const memory = new SharedMemory({
@@ -69,6 +74,14 @@ class VirtioDeviceTarget extends MmioRegisters implements DeviceTarget {
     this.memory = memory;
     this.#mmio = mmio;
     this.endpoints = endpoints;
+    if (books !== undefined) this.books = books;
+    if (device.save !== undefined)
+      this.save = () => {
+        const image = mmio.save();
+        // What the image does not bring back is lost.
+        mmio.systemReset();
+        mmio.restore(image);
+      };
     if (dma !== undefined)
       this.dma = (endpoint, direction, iova, bytes) =>
         dma(endpoint, direction, iova, bytes, memory);

@@ -1,0 +1,160 @@
+/** `viommu fuzz`: random streams of requests against a device, in lock-step with the reference model. */
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { IommuError } from '@viommu/common';
+import {
+  type Finding,
+  type Progress as FuzzProgress,
+  annotateFinding,
+  decodeFinding,
+  encodeFinding,
+  fuzz as runFuzzer,
+  runSeed,
+  runStream,
+  signatureOf,
+} from '@viommu/conformance/fuzz';
+import { loadTarget } from '@viommu/conformance/node';
+import { targetSpec } from './conform/target.ts';
+import { ExitCode, Failure, usageFailure } from './failure.ts';
+import { type Output, formatCount, formatNoun, roundSeconds } from './output.ts';
+import { Progress } from './progress.ts';
+
+export interface FuzzFlags {
+  readonly target: string;
+  readonly seconds: number;
+  readonly seed: number;
+  readonly threads?: number;
+  /** `i/n`. */
+  readonly shard?: { readonly index: number; readonly count: number };
+  /** Where findings are saved. */
+  readonly out: string;
+  /** The file of a finding, to run it again and nothing else. */
+  readonly replay?: string;
+  /** Of the command. */
+  readonly version: string;
+}
+
+/** Runs the fuzzer; the result is the exit code, 1 if there was a finding. */
+export async function fuzz(flags: FuzzFlags, output: Output, signal: AbortSignal): Promise<number> {
+  if (flags.replay !== undefined) return replay(flags.replay, flags, output);
+  const { target, seconds, threads, shard } = flags;
+  const seed = Math.floor(flags.seed);
+  const spec = targetSpec(target, 'device');
+  let state = 'starting';
+  const progress = new Progress(output.notes, () => state);
+  const report = await runFuzzer(spec, {
+    seed,
+    seconds,
+    threads,
+    shard,
+    signal,
+    onProgress: (now) => (state = formatProgress(now)),
+    onFinding: (finding) => {
+      progress.clear();
+      tell(finding, save(finding, flags), output);
+    },
+  })
+    .catch((error: unknown) => {
+      if (error instanceof IommuError) throw usageFailure(error.message);
+      throw error;
+    })
+    .finally(() => progress.end());
+  const { runs, requests, findings, coverage } = report;
+  const taken = roundSeconds(report.seconds);
+  const perSecond = Math.round(requests / Math.max(report.seconds, 0.001));
+  output.event({ event: 'summary', runs, requests, findings, coverage, seconds: taken, perSecond });
+  if (!output.json) {
+    output.heading(report.target);
+    output.line(
+      `  ${formatNoun(runs, 'stream')}, ${formatNoun(requests, 'request')} in ${taken} s: ${formatCount(perSecond)} a second`,
+    );
+    output.line(
+      `  ${formatNoun(coverage, 'pair')} of rules reached, ${formatNoun(findings, 'finding')}`,
+    );
+  }
+  if (findings > 0) return ExitCode.FAILED;
+  // Ctrl-C is how a long run ends, and the summary is told; its exit code still says so.
+  return signal.aborted && signal.reason instanceof Failure ? signal.reason.exitCode : ExitCode.OK;
+}
+
+/** Runs a saved finding again: 1 if it shows, whichever way; 0 if the target does nothing wrong any more. */
+async function replay(file: string, { target }: FuzzFlags, output: Output): Promise<number> {
+  const saved = readFinding(file);
+  const { finding } = saved;
+  const factory = await loadTarget(targetSpec(target, 'device'));
+  try {
+    const { finding: seen } =
+      finding.bySeed === true
+        ? await runSeed(factory, finding.seed)
+        : await runStream(factory, finding.stream, finding.seed);
+    const same = seen !== undefined && signatureOf(seen) === signatureOf(finding);
+    output.event({
+      event: 'replay',
+      file,
+      expected: signatureOf(finding),
+      seen: seen === undefined ? null : signatureOf(seen),
+      same,
+    });
+    if (!output.json) {
+      for (const line of annotateFinding(finding)) output.line(line);
+      output.line();
+      output.line(seen === undefined ? 'nothing is wrong any more' : signatureOf(seen));
+      if (seen !== undefined) output.line(`  ${seen.evidence}`);
+      if (seen !== undefined && !same) output.line(`  it was: ${signatureOf(finding)}`);
+    }
+    return seen === undefined ? ExitCode.OK : ExitCode.FAILED;
+  } finally {
+    factory.close?.();
+  }
+}
+
+function readFinding(file: string): ReturnType<typeof decodeFinding> {
+  try {
+    return decodeFinding(Uint8Array.from(readFileSync(file)));
+  } catch (error) {
+    throw usageFailure(
+      `${file} cannot be replayed: ${error instanceof Error ? error.message : ''}`,
+    );
+  }
+}
+
+/** Writes the finding, as records and as text; the result is the file to replay. */
+function save(finding: Finding, { target, out, version }: FuzzFlags): string {
+  const name = signatureOf(finding)
+    .replaceAll(/[^a-zA-Z0-9]+/g, '-')
+    .slice(0, 80)
+    .replace(/-$/, '');
+  const file = join(out, `${name}.finding`);
+  const versions = { viommu: version, node: process.versions.node };
+  const text = [
+    signatureOf(finding),
+    `  ${finding.evidence}`,
+    `target ${target}, seed ${finding.seed}, step ${finding.foundAfter}`,
+    ...annotateFinding(finding),
+    '',
+  ];
+  try {
+    mkdirSync(out, { recursive: true });
+    writeFileSync(file, encodeFinding({ finding, target, versions }));
+    writeFileSync(join(out, `${name}.txt`), text.join('\n'));
+  } catch (error) {
+    throw usageFailure(`${file} cannot be written: ${error instanceof Error ? error.message : ''}`);
+  }
+  return file;
+}
+
+function tell(finding: Finding, file: string, output: Output): void {
+  const { kind, matter, evidence, seed, stream } = finding;
+  const steps = stream.steps.length;
+  output.event({ event: 'finding', kind, matter, evidence, seed, steps, file });
+  if (output.json) return;
+  output.line(`${output.style('red', kind)}  ${matter}`);
+  output.line(`  ${evidence.split('\n')[0] ?? ''}`);
+  output.line(`  seed ${seed}, ${formatNoun(steps, 'step')}; viommu fuzz --replay ${file}`);
+}
+
+function formatProgress({ runs, requests, seconds, coverage, findings }: FuzzProgress): string {
+  const rate = formatCount(Math.round(requests / Math.max(seconds, 0.001)));
+  return `${formatNoun(runs, 'stream')}, ${rate} requests/s, coverage ${coverage}, ${formatNoun(findings, 'finding')}`;
+}

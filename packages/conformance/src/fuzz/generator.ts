@@ -1,0 +1,224 @@
+/** Stateful streams: steps that make sense after what came before, values pressed against the edges of what there is. */
+
+import { ADDRESS_MAX, AttachFlag, FaultRecord, IommuConfig, RequestType } from '@viommu/common';
+import { attachBytes, detachBytes, mapBytes, probeBytes, unmapBytes } from '../device/request.ts';
+import type { Model } from '../model/model.ts';
+import { AddressSource } from './address.ts';
+import { BATCH_MAX } from './limit.ts';
+import { randomRefusal } from './platform.ts';
+import type { Random } from './random.ts';
+import type { AccessStep, RequestStep, Step } from './stream.ts';
+
+/** What streams do, and how often as a rule. */
+const OPERATIONS = {
+  attach: 10,
+  detach: 4,
+  map: 40,
+  unmap: 16,
+  probe: 3,
+  unknown: 1,
+  access: 24,
+  post: 4,
+  config: 2,
+  reset: 1,
+  save: 1,
+} as const;
+
+type Operation = keyof typeof OPERATIONS;
+
+const DOMAIN_EDGES = [0, 1, 2, 3, 4, 0x7fff_ffff, 0xffff_ffff];
+const MAP_FLAGS = [1, 2, 3, 3, 3, 7];
+const ODD_FLAGS = [0, 4, 5, 8, 0x8000_0003, 0xffff_ffff];
+const LENGTHS = [1, 1, 2, 8, 64, 0x7ff, 0x800, 0xfff, 0x1000];
+
+export class Generator {
+  readonly #random: Random;
+  readonly #model: Model;
+  readonly #addresses: AddressSource;
+  readonly #endpoints: readonly number[];
+  readonly #domains: readonly number[];
+  readonly #probeRoom: number;
+  /** Each operation as often as it is to come. */
+  readonly #operations: readonly Operation[];
+  /** One of so many requests has something wrong with it. */
+  readonly #odd: number;
+  readonly #cuts: number;
+  readonly #batches: readonly number[];
+  #left = 0;
+
+  /** `endpoints` are the numbers that requests name; `data` is where accesses may end up. */
+  constructor(
+    random: Random,
+    model: Model,
+    endpoints: readonly number[],
+    data: { readonly start: bigint; readonly bytes: number },
+  ) {
+    const config = IommuConfig.read(new DataView(model.config().buffer));
+    this.#random = random;
+    this.#model = model;
+    this.#addresses = new AddressSource(random, model, config.pageSizeMask, data);
+    this.#endpoints = endpoints.filter(() => !random.once(4));
+    if (this.#endpoints.length === 0) this.#endpoints = endpoints;
+    this.#domains = random.pick([[1], [1, 2], [1, 2, 3], DOMAIN_EDGES]);
+    this.#probeRoom = config.probeSize + TAIL;
+    this.#odd = random.pick([3, 10, 40, 200]);
+    this.#cuts = random.pick([2, 8, 50]);
+    this.#batches = random.pick([[1], [1, 2, 3], [8, 32], [BATCH_MAX], [1, 5, BATCH_MAX]]);
+    this.#operations = swarm(random);
+  }
+
+  next(): Step {
+    const operation = this.#random.pick(this.#operations);
+    switch (operation) {
+      case 'access':
+        return this.#access();
+      case 'post':
+        return { kind: 'post', bytes: this.#random.pick(POSTS) };
+      case 'config':
+        return {
+          kind: 'config',
+          ...this.#random.pick(CONFIG_WRITES),
+          value: this.#random.pick([0, 1, 0, 1, 2, 0xff]),
+        };
+      case 'reset':
+        // Most streams are to become long ones.
+        if (!this.#random.once(8)) return this.next();
+        return {
+          kind: 'reset',
+          of: this.#random.once(3) ? 'system' : 'device',
+          refuse: randomRefusal(this.#random),
+        };
+      case 'save':
+        return this.#random.once(4) ? { kind: 'save' } : this.next();
+      default:
+        return this.#request(operation);
+    }
+  }
+
+  #request(operation: Operation): RequestStep {
+    const random = this.#random;
+    let readable = this.#bytes(operation);
+    let room = operation === 'probe' ? this.#probeRoom : TAIL;
+    if (random.once(4 * this.#odd)) readable[random.number(readable.length)] = random.number(256);
+    if (random.once(2 * this.#odd)) {
+      const size = random.pick([0, 1, 3, 4, 5, readable.length - 1, readable.length + 1, 100]);
+      const other = new Uint8Array(size);
+      other.set(readable.subarray(0, size));
+      readable = other;
+    }
+    if (random.once(2 * this.#odd))
+      room = Math.max(0, random.pick([0, 1, 3, 5, 8, 50, room - 1, room + 1, room + 9, room + 4]));
+    if (this.#left <= 0) this.#left = random.pick(this.#batches);
+    this.#left -= 1;
+    const held = this.#left > 0;
+    if (!random.once(this.#cuts)) return { kind: 'request', readable, room, held };
+    return { kind: 'request', readable, room, held, cuts: [this.#sizes(), this.#sizes()] };
+  }
+
+  #bytes(operation: Operation): Uint8Array {
+    const random = this.#random;
+    const odd = random.once(this.#odd);
+    switch (operation) {
+      case 'attach': {
+        const flags = odd
+          ? random.pick([2, 3, 0x8000_0000])
+          : random.once(8)
+            ? AttachFlag.BYPASS
+            : 0;
+        return this.#spoilt(attachBytes(this.#domain(odd), this.#endpoint(), flags), odd);
+      }
+      case 'detach': {
+        const endpoint = this.#endpoint();
+        const own = odd ? undefined : this.#model.domainOf(endpoint);
+        return detachBytes(own ?? this.#domain(odd), endpoint);
+      }
+      case 'map': {
+        const [virtStart, virtEnd] = this.#addresses.range(odd);
+        return mapBytes({
+          domain: this.#living(odd),
+          virtStart,
+          virtEnd,
+          physStart: this.#addresses.physical(virtStart, odd),
+          flags: odd && random.once(2) ? random.pick(ODD_FLAGS) : random.pick(MAP_FLAGS),
+        });
+      }
+      case 'unmap': {
+        const domain = this.#living(odd);
+        const [start, last] = this.#addresses.removal(domain, odd);
+        return this.#spoilt(unmapBytes(domain, start, last), odd);
+      }
+      case 'probe':
+        return probeBytes(this.#endpoint());
+      default: {
+        const bytes = attachBytes(this.#domain(odd), this.#endpoint());
+        bytes[0] = random.pick([0, 6, 0x7f, 0xff, random.number(256)]);
+        return bytes;
+      }
+    }
+  }
+
+  /** At times with a reserved byte that is not zero. */
+  #spoilt(bytes: Uint8Array, odd: boolean): Uint8Array {
+    if (odd && this.#random.once(2)) {
+      const from = bytes[0] === RequestType.ATTACH || bytes[0] === RequestType.UNMAP ? 4 : 8;
+      bytes[bytes.length - 1 - this.#random.number(from)] = 1;
+    }
+    return bytes;
+  }
+
+  #access(): AccessStep {
+    const random = this.#random;
+    const length = random.pick(LENGTHS);
+    const address = this.#addresses.access(length);
+    const room = ADDRESS_MAX - address;
+    return {
+      kind: 'access',
+      endpoint: this.#endpoint(),
+      direction: random.once(2) ? 'read' : 'write',
+      address,
+      length: room < BigInt(length) ? Number(room) + 1 : length,
+    };
+  }
+
+  #endpoint(): number {
+    return this.#random.pick(this.#endpoints);
+  }
+
+  #domain(odd: boolean): number {
+    return this.#random.pick(odd ? DOMAIN_EDGES : this.#domains);
+  }
+
+  /** Mostly a domain that exists. */
+  #living(odd: boolean): number {
+    const { domains } = this.#model;
+    return odd || domains.length === 0 ? this.#domain(odd) : this.#random.pick(domains);
+  }
+
+  #sizes(): number[] {
+    return Array.from({ length: this.#random.number(4) }, () => 1 + this.#random.number(20));
+  }
+}
+
+const TAIL = 4;
+const POSTS = [FaultRecord.size, FaultRecord.size, FaultRecord.size, 32, 23, 8, 1];
+const BYPASS_AT = IommuConfig.offset.bypass;
+const CONFIG_WRITES = [
+  { offset: BYPASS_AT, width: 1 },
+  { offset: BYPASS_AT, width: 1 },
+  { offset: BYPASS_AT, width: 1 },
+  { offset: BYPASS_AT, width: 4 },
+  { offset: 0, width: 4 },
+  { offset: BYPASS_AT + 1, width: 1 },
+];
+
+/** A choice of operations, each rarer or more frequent than as a rule, some not at all. */
+function swarm(random: Random): readonly Operation[] {
+  const chosen: Operation[] = [];
+  for (const [name, share] of Object.entries(OPERATIONS) as [Operation, number][]) {
+    // its own entries
+    const needed = name === 'attach' || name === 'map';
+    const weight = random.pick(needed ? [0.3, 1, 1, 2] : [0, 0.3, 1, 1, 4]);
+    for (let time = 0; time < share * weight; time += 1) chosen.push(name);
+  }
+  return chosen;
+}

@@ -1,0 +1,286 @@
+/** The guest of a stream: it brings the target up, sends requests through rings, makes accesses and takes what comes. */
+
+import {
+  DeviceStatus,
+  FaultRecord,
+  IommuQueue,
+  VirtioFeature,
+  featureMask,
+  guestPhysical,
+} from '@viommu/common';
+import {
+  BufferList,
+  type DriverQueue,
+  type QueueLayout,
+  Taken,
+  createDriverQueue,
+  queueBytes,
+  queueFeatures,
+} from '@viommu/ring';
+import type { Completion } from '../model/answer.ts';
+import type { Event } from '../model/event.ts';
+import { locate } from '../ring/bytes.ts';
+import { type DeviceTarget, type DmaOutcome, TargetFailure } from '../target.ts';
+import { Deviation } from './deviation.ts';
+import {
+  BATCH_MAX,
+  DATA_BYTES,
+  EVENTS_MAX,
+  EVENT_STRIDE,
+  FILL,
+  Place,
+  READABLE_MAX,
+  WRITABLE_MAX,
+} from './limit.ts';
+import type { AccessStep, RequestStep, Setup } from './stream.ts';
+
+const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, DEVICE_NEEDS_RESET } = DeviceStatus;
+const EVENT_IDX = featureMask(VirtioFeature.EVENT_IDX);
+/** Longer silence of a device in another thread or process is a hang. */
+const ANSWER_MS = 2000;
+const FILLED = new Uint8Array(WRITABLE_MAX).fill(FILL);
+const BUFFERS_PER_TABLE = 4;
+
+/** What became of a batch. */
+export type Completions = readonly (Completion | undefined)[];
+
+export class Guest {
+  readonly target: DeviceTarget;
+  /** What {@link start} negotiated. */
+  features = 0n;
+  /** The guest-physical address of the bytes that endpoints may access. */
+  readonly dataAddress: bigint;
+  readonly #setup: Setup;
+  readonly #list: BufferList = new BufferList(QUEUE_BUFFERS);
+  readonly #window: number;
+  #requests: DriverQueue | undefined;
+  #events: DriverQueue | undefined;
+  #posted = 0;
+  #eventsUsed = 0;
+  #eventsOut = 0;
+
+  constructor(target: DeviceTarget, setup: Setup) {
+    const { memory, window } = target;
+    this.target = target;
+    this.#setup = setup;
+    this.#window = locate(memory, window.start, window.bytes);
+    this.dataAddress = window.start + BigInt(Place.DATA);
+  }
+
+  /** From status 0 to DRIVER_OK, with fresh rings. `refuse` are features that the driver leaves alone. */
+  start(refuse: bigint): void {
+    const { target } = this;
+    const offered = target.readFeatures();
+    const packed = featureMask(VirtioFeature.RING_PACKED);
+    let features = offered & ~refuse & ~featureMask(VirtioFeature.NOTIFICATION_DATA);
+    if (this.#setup.format === 'split') features &= ~packed;
+    target.writeStatus(0);
+    target.writeStatus(ACKNOWLEDGE);
+    target.writeStatus(ACKNOWLEDGE | DRIVER);
+    target.writeFeatures(features);
+    target.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+    if ((target.readStatus() & FEATURES_OK) === 0)
+      throw new Deviation('start', 'FEATURES_OK is refused', `features 0x${features.toString(16)}`);
+    this.features = features;
+    this.#requests = this.#enable(IommuQueue.REQUEST, Place.REQUEST_RING, true);
+    this.#events = this.#enable(IommuQueue.EVENT, Place.EVENT_RING, false);
+    this.#posted = 0;
+    this.#eventsUsed = 0;
+    this.#eventsOut = 0;
+    target.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+    const status = target.readStatus();
+    if ((status & (DRIVER_OK | DEVICE_NEEDS_RESET)) !== DRIVER_OK)
+      throw new Deviation('start', 'the device does not start', `status 0x${status.toString(16)}`);
+  }
+
+  /** True if the device shows DEVICE_NEEDS_RESET. */
+  get needsReset(): boolean {
+    return (this.target.readStatus() & DEVICE_NEEDS_RESET) !== 0;
+  }
+
+  /**
+   * Sends requests with as few notifications as the rings allow. A completion is undefined if none came, which only a
+   * device does that needs a reset.
+   *
+   * @throws {TargetFailure} for silence without a reason. @throws {Deviation} for what no answer may be.
+   */
+  batch(steps: readonly RequestStep[]): Completions {
+    const completions: (Completion | undefined)[] = steps.map(() => undefined);
+    for (let from = 0; from < steps.length; from += BATCH_MAX) {
+      const end = Math.min(from + BATCH_MAX, steps.length);
+      for (let index = from; index < end; index += 1) {
+        const step = steps[index]!; // Below the length.
+        if (this.#add(step, index - from)) continue;
+        // The ring is full, or the device gone.
+        if (!this.#flush(steps, from, completions) || !this.#add(step, index - from))
+          return completions;
+      }
+      if (!this.#flush(steps, from, completions)) return completions;
+    }
+    return completions;
+  }
+
+  /** Adds a buffer to the event queue; false if there are enough. */
+  post(bytes: number): boolean {
+    const events = this.#events;
+    if (events === undefined || this.#eventsOut >= EVENTS_MAX) return false;
+    const slot = this.#posted % EVENTS_MAX;
+    const { memory, window } = this.target;
+    const at = Place.EVENTS + slot * EVENT_STRIDE;
+    memory.write(this.#window + at, FILLED, 0, EVENT_STRIDE);
+    this.#list.clear().addWritable(guestPhysical(window.start + BigInt(at)), bytes);
+    if (!events.add(this.#list, slot)) return false;
+    this.#posted += 1;
+    this.#eventsOut += 1;
+    if (events.publish()) this.target.notify(IommuQueue.EVENT);
+    return true;
+  }
+
+  /** Event buffers that came back, `expected` of them if the device takes its time. */
+  takeEvents(expected: number): Event[] {
+    const events = this.#events;
+    const found: Event[] = [];
+    if (events === undefined) return found;
+    const take = (): boolean => {
+      for (let slot = events.take(); slot >= 0; slot = events.take())
+        found.push(this.#event(slot, events.takenBytes));
+      if (events.fault !== undefined) throw new Deviation('ring', 'event queue', events.fault);
+      return found.length >= expected;
+    };
+    if (!take() && expected > 0) this.target.wait(take, ANSWER_MS);
+    return found;
+  }
+
+  /** One access. A read fills `bytes`. */
+  access({ endpoint, direction, address }: AccessStep, bytes: Uint8Array): DmaOutcome {
+    return this.target.dma?.(endpoint, direction, address, bytes) ?? 'unknown';
+  }
+
+  /** Copies what endpoints may access, from `at` on. */
+  readData(into: Uint8Array, at = 0): void {
+    this.target.memory.read(this.#window + Place.DATA + at, into, 0, into.length);
+  }
+
+  writeData(bytes: Uint8Array): void {
+    this.target.memory.write(this.#window + Place.DATA, bytes, 0, DATA_BYTES);
+  }
+
+  #add(step: RequestStep, slot: number): boolean {
+    const { memory, window } = this.target;
+    const { readable, cuts } = step;
+    const length = Math.min(readable.length, READABLE_MAX);
+    const writable = roomOf(step);
+    const request = Place.REQUESTS + slot * READABLE_MAX;
+    const answer = Place.ANSWERS + slot * WRITABLE_MAX;
+    memory.write(this.#window + request, readable, 0, length);
+    memory.write(this.#window + answer, FILLED, 0, writable);
+    const list = this.#list.clear();
+    const high = Number(window.start >> 32n);
+    const low = Number(window.start & 0xffff_ffffn);
+    if (cuts === undefined) {
+      if (length > 0) list.addReadableAt(low + request, high, length);
+      if (writable > 0) list.addWritableAt(low + answer, high, writable);
+    } else {
+      cut(length, cuts[0], (at, bytes) => list.addReadableAt(low + request + at, high, bytes));
+      cut(writable, cuts[1], (at, bytes) => list.addWritableAt(low + answer + at, high, bytes));
+    }
+    return this.#requests?.add(list, slot) === true;
+  }
+
+  /** Publishes, notifies, and takes all completions; false if the device needs a reset instead. */
+  #flush(steps: readonly RequestStep[], from: number, into: (Completion | undefined)[]): boolean {
+    const queue = this.#requests;
+    if (queue === undefined) return false;
+    if (queue.publish()) this.target.notify(IommuQueue.REQUEST);
+    let left = queue.inFlight;
+    const take = (): boolean => {
+      for (let slot = queue.take(); slot !== Taken.EMPTY; slot = queue.take()) {
+        if (slot === Taken.BROKEN)
+          throw new Deviation('ring', 'request queue', queue.fault ?? 'the queue is broken');
+        const step = steps[from + slot]!; // The token of a chain that was added.
+        into[from + slot] = this.#completion(step, slot, queue.takenBytes);
+        left -= 1;
+      }
+      return left <= 0;
+    };
+    if (this.target.wait(take, ANSWER_MS)) return true;
+    if (!this.needsReset) throw new TargetFailure('hang', 'a request never comes back');
+    return false;
+  }
+
+  #completion(step: RequestStep, slot: number, usedLength: number): Completion {
+    const room = roomOf(step);
+    const after = new Uint8Array(room);
+    const at = this.#window + Place.ANSWERS + slot * WRITABLE_MAX;
+    if (room > 0) this.target.memory.read(at, after, 0, room);
+    return { usedLength, before: FILLED.subarray(0, room), after };
+  }
+
+  #event(slot: number, usedLength: number): Event {
+    const record = new Uint8Array(Math.min(usedLength, FaultRecord.size));
+    const at = this.#window + Place.EVENTS + slot * EVENT_STRIDE;
+    this.target.memory.read(at, record, 0, record.length);
+    this.#eventsUsed += 1;
+    this.#eventsOut -= 1;
+    return { buffer: this.#eventsUsed - 1, usedLength, record };
+  }
+
+  #enable(queue: number, at: number, tables: boolean): DriverQueue {
+    const { memory, window } = this.target;
+    const features = queueFeatures(this.features);
+    const size = Math.min(this.#setup.queueSize, this.target.queueSizeMax(queue));
+    const bytes = queueBytes(size, features.packed);
+    const start = window.start + BigInt(at);
+    const round = (value: number): bigint => BigInt((value + 15) & ~15);
+    const driverArea = start + round(bytes.descriptorArea);
+    const layout: QueueLayout = {
+      size,
+      descriptorArea: guestPhysical(start),
+      driverArea: guestPhysical(driverArea),
+      deviceArea: guestPhysical(driverArea + round(bytes.driverArea)),
+    };
+    // The queue of a driver clears its memory first.
+    const made = createDriverQueue({
+      memory,
+      layout,
+      features,
+      ...(tables &&
+        this.#setup.indirect && {
+          indirect: {
+            address: guestPhysical(window.start + BigInt(Place.TABLES)),
+            buffersPerChain: BUFFERS_PER_TABLE,
+          },
+        }),
+    });
+    this.target.enableQueue(queue, layout);
+    if ((this.features & EVENT_IDX) === 0n) made.suppressNotification();
+    return made;
+  }
+}
+
+/** The most buffers of one request. */
+const QUEUE_BUFFERS = 16;
+
+/** Writable bytes that a request really has: a chain has a buffer. */
+export function roomOf({ readable, room }: RequestStep): number {
+  return Math.min(Math.max(room, readable.length === 0 ? 1 : 0), WRITABLE_MAX);
+}
+
+/** The bytes of a request that the device sees. */
+export function readableOf({ readable }: RequestStep): Uint8Array {
+  return readable.length > READABLE_MAX ? readable.subarray(0, READABLE_MAX) : readable;
+}
+
+function cut(
+  total: number,
+  sizes: readonly number[],
+  add: (at: number, bytes: number) => void,
+): void {
+  let at = 0;
+  for (const size of sizes) {
+    const bytes = Math.min(size, total - at);
+    if (bytes > 0) add(at, bytes);
+    at += Math.max(bytes, 0);
+  }
+  if (total > at) add(at, total - at);
+}

@@ -1,0 +1,99 @@
+/** The model of a target, as its configuration space and its endpoints say; and setups for streams. */
+
+import { ADDRESS_MAX, IommuConfig, IommuFeature, VirtioFeature, featureMask } from '@viommu/common';
+import type { Choices } from '../model/choice.ts';
+import { Model } from '../model/model.ts';
+import type { DeviceTarget, TargetRegion, TargetWish } from '../target.ts';
+import { configOf } from './books.ts';
+import { QUEUE_SIZE_MAX } from './limit.ts';
+import type { Random } from './random.ts';
+import type { Setup } from './stream.ts';
+
+/** A model like a target that was just opened. */
+export function modelOf(target: DeviceTarget, choices: Partial<Choices>): Model {
+  const config = IommuConfig.read(new DataView(configOf(target).buffer));
+  return new Model({
+    choices,
+    offered: target.readFeatures(),
+    pageSizeMask: config.pageSizeMask,
+    inputRange: { start: config.inputRangeStart, last: config.inputRangeEnd },
+    domainRange: { first: config.domainRangeStart, last: config.domainRangeEnd },
+    probeSize: config.probeSize,
+    bypass: config.bypass === 1,
+    endpoints: target.endpoints
+      .filter(({ role }) => role === 'present')
+      .map(({ id, reserved = [] }) => ({ id, reserved })),
+  });
+}
+
+const PAGES = 0xffff_ffff_ffff_f000n;
+const MASKS = [PAGES, PAGES, PAGES, 0x1000n, 1n, 0x3n, 0x8000_1000n, 0x1_0000n, 0x800n];
+const INPUT_RANGES = [
+  { start: 0n, last: ADDRESS_MAX },
+  { start: 0n, last: 0xffff_ffffn },
+  { start: 0x1000n, last: 0xf_ffff_ffff_ffffn },
+  { start: 0x123n, last: 0xffff_ffff_ffff_f122n },
+];
+const DOMAIN_RANGES = [
+  { first: 0, last: 0xffff_ffff },
+  { first: 1, last: 3 },
+  { first: 0, last: 2 },
+];
+const REGIONS: readonly TargetRegion[] = [
+  { start: 0x3000n, last: 0x3fffn, type: 'reserved' },
+  { start: 0x5800n, last: 0x5810n, type: 'reserved' },
+  { start: 0xfee0_0000n, last: 0xfeef_ffffn, type: 'msi' },
+  { start: 0xffff_ffff_ffff_e000n, last: ADDRESS_MAX, type: 'reserved' },
+];
+const RING = {
+  packed: featureMask(VirtioFeature.RING_PACKED),
+  options: [VirtioFeature.INDIRECT_DESC, VirtioFeature.EVENT_IDX, VirtioFeature.IN_ORDER],
+} as const;
+
+/** A device of any kind, and a driver that leaves some of its features alone. */
+export function randomSetup(random: Random): Setup {
+  const format = random.once(2) ? 'packed' : 'split';
+  const legacy = random.once(8);
+  const without = OFFERS.filter(() => random.once(8)).reduce(addFeature, 0n);
+  const regions = REGIONS.filter(() => random.once(2));
+  const wish: TargetWish = {
+    withFeatures:
+      (format === 'packed' ? RING.packed : 0n) | (legacy ? featureMask(IommuFeature.BYPASS) : 0n),
+    withoutFeatures: without | (legacy ? featureMask(IommuFeature.BYPASS_CONFIG) : 0n),
+    pageSizeMask: random.pick(MASKS),
+    inputRange: random.pick(INPUT_RANGES),
+    domainRange: random.pick(DOMAIN_RANGES),
+    probeSize: random.pick([96, 512, 1024]),
+    bypass: random.once(2),
+    reserved: regions,
+  };
+  return {
+    wish,
+    format,
+    refuse: randomRefusal(random),
+    queueSize: random.pick([QUEUE_SIZE_MAX, QUEUE_SIZE_MAX, 64, 16]),
+    indirect: random.once(2),
+  };
+}
+
+/** Features that a driver leaves alone: mostly none of the IOMMU's own. */
+export function randomRefusal(random: Random): bigint {
+  const ring = RING.options.filter(() => random.once(2)).reduce(addFeature, 0n);
+  if (!random.once(3)) return ring;
+  return Object.values(IommuFeature)
+    .filter(() => random.once(5))
+    .reduce(addFeature, ring);
+}
+
+/** What a device may also not offer. */
+const OFFERS = [
+  IommuFeature.INPUT_RANGE,
+  IommuFeature.DOMAIN_RANGE,
+  IommuFeature.PROBE,
+  IommuFeature.MMIO,
+  IommuFeature.BYPASS_CONFIG,
+] as const;
+
+function addFeature(bits: bigint, bit: number): bigint {
+  return bits | featureMask(bit);
+}
