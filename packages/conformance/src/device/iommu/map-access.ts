@@ -42,8 +42,7 @@ export const MAP_ACCESS_CASES: readonly DeviceCase[] = [
   ),
   defineCase({
     id: 'open.4.2#access',
-    title:
-      'a range that ends before it starts can be reached by no access, and UNMAP of all comes back',
+    title: 'a range that ends before it starts can be reached by no access',
     needs: ['map-unmap', 'dma'],
     run: (s) => {
       const endpoint = s.dma.endpoint();
@@ -57,7 +56,6 @@ export const MAP_ACCESS_CASES: readonly DeviceCase[] = [
       s.note(s.map({ domain, ...part }).toString());
       for (const index of [2, 3, 4, 5, 6, 7])
         checkWrite(s, endpoint, { part, room, iova: unit(s, index).virtStart });
-      s.note(`UNMAP: ${s.unmap(domain, 0n, unit(s, 9).virtEnd).toString()}`);
     },
   }),
   ...(['behind', 'across', 'all'] as const).map((which) =>

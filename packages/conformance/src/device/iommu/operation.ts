@@ -1,10 +1,10 @@
 /** Section "IOMMU Device / Device operations", the device's side: what all requests have in common. */
 
-import { IommuFeature, MapFlag, Status } from '@viommu/common';
+import { Status } from '@viommu/common';
 import { type DeviceCase, defineCase } from '../../case.ts';
 import type { Answer } from '../answer.ts';
 import { GOOD_REQUESTS, leave, needsOf, writableOf } from './good-request.ts';
-import { mappedUnit, memory, setBypass, unit } from '../place.ts';
+import { memory, setBypass, unit } from '../place.ts';
 import { attachBytes, mapBytes, unmapBytes, withBytes } from '../request.ts';
 import type { Session } from '../session.ts';
 
@@ -156,46 +156,6 @@ export const OPERATION_CASES: readonly DeviceCase[] = [
       },
     }),
   ),
-  defineCase({
-    id: 'iommu.dev.req.unattached-no-access#unmapped',
-    title: 'an attached endpoint reaches nothing at an address that is not mapped, whatever bypass',
-    needs: ['dma', 'map-unmap'],
-    run: (s) => {
-      const endpoint = s.dma.endpoint();
-      const domain = s.attached(endpoint);
-      mappedUnit(s, domain, 1);
-      const phys = memory(s);
-      for (const bypass of [false, true]) {
-        if (bypass && !s.has(IommuFeature.BYPASS_CONFIG)) break;
-        setBypass(s, bypass);
-        s.must(!s.dma.write(endpoint, phys, phys).reached, `the write went through`);
-        s.must(!s.dma.read(endpoint, phys, phys).reached, `the read went through`);
-      }
-    },
-  }),
-  defineCase({
-    id: 'iommu.dev.req.unattached-no-access#hole',
-    title: 'an access beside a mapping goes nowhere',
-    needs: ['dma', 'map-unmap'],
-    run: (s) => {
-      const endpoint = s.dma.endpoint();
-      const domain = s.attached(endpoint);
-      // What is in front and behind in memory is where a sloppy device would go.
-      const phys = memory(s, 3);
-      const { virtStart, virtEnd } = unit(s, 2);
-      const bytes = virtEnd - virtStart + 1n;
-      mappedUnit(s, domain, 2, { physStart: phys + bytes, flags: MapFlag.READ | MapFlag.WRITE });
-      for (const [iova, place, length] of [
-        [virtStart - 8n, phys + bytes - 8n, 8],
-        [virtStart - 1n, phys + bytes - 1n, 1],
-        [virtEnd + 1n, phys + 2n * bytes, 8],
-        [virtEnd + 1n, phys + 2n * bytes, 1],
-      ] as const) {
-        s.must(!s.dma.write(endpoint, iova, place, length).reached, 'the write went through');
-        s.must(!s.dma.read(endpoint, iova, place, length).reached, 'the read went through');
-      }
-    },
-  }),
 ];
 
 function aligned(s: Session, at: bigint): { virtStart: bigint; virtEnd: bigint } {

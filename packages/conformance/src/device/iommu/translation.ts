@@ -1,14 +1,54 @@
 /** What section "IOMMU Device / Device operations" says of accesses: by which addresses, and with which permissions. */
 
-import { MapFlag } from '@viommu/common';
+import { IommuFeature, MapFlag } from '@viommu/common';
 import { type DeviceCase, defineCase } from '../../case.ts';
-import { mapUnit, mappedUnit, memory, unit, unitBytes } from '../place.ts';
+import { mapUnit, mappedUnit, memory, setBypass, unit, unitBytes } from '../place.ts';
 import type { Session } from '../session.ts';
 
 const { READ, WRITE, MMIO } = MapFlag;
 const FLAGS = { none: 0, read: READ, write: WRITE, both: READ | WRITE } as const;
 
 export const TRANSLATION_CASES: readonly DeviceCase[] = [
+  defineCase({
+    id: 'fact.iommu.translate#unmapped',
+    title: 'an attached endpoint reaches nothing at an address that is not mapped, whatever bypass',
+    needs: ['dma', 'map-unmap'],
+    run: (s) => {
+      const endpoint = s.dma.endpoint();
+      const domain = s.attached(endpoint);
+      mappedUnit(s, domain, 1);
+      const phys = memory(s);
+      for (const bypass of [false, true]) {
+        if (bypass && !s.has(IommuFeature.BYPASS_CONFIG)) break;
+        setBypass(s, bypass);
+        s.must(!s.dma.write(endpoint, phys, phys).reached, `the write went through`);
+        s.must(!s.dma.read(endpoint, phys, phys).reached, `the read went through`);
+      }
+    },
+  }),
+  defineCase({
+    id: 'fact.iommu.translate#hole',
+    title: 'an access beside a mapping goes nowhere',
+    needs: ['dma', 'map-unmap'],
+    run: (s) => {
+      const endpoint = s.dma.endpoint();
+      const domain = s.attached(endpoint);
+      // What is in front and behind in memory is where a sloppy device would go.
+      const phys = memory(s, 3);
+      const { virtStart, virtEnd } = unit(s, 2);
+      const bytes = virtEnd - virtStart + 1n;
+      mappedUnit(s, domain, 2, { physStart: phys + bytes, flags: MapFlag.READ | MapFlag.WRITE });
+      for (const [iova, place, length] of [
+        [virtStart - 8n, phys + bytes - 8n, 8],
+        [virtStart - 1n, phys + bytes - 1n, 1],
+        [virtEnd + 1n, phys + 2n * bytes, 8],
+        [virtEnd + 1n, phys + 2n * bytes, 1],
+      ] as const) {
+        s.must(!s.dma.write(endpoint, iova, place, length).reached, 'the write went through');
+        s.must(!s.dma.read(endpoint, iova, place, length).reached, 'the read went through');
+      }
+    },
+  }),
   defineCase({
     id: 'fact.iommu.translate',
     title: 'the first, the middle and the last bytes of a mapping lead to those of its memory',

@@ -50,7 +50,7 @@ const COVERED: Readonly<Record<string, Covered>> = {
 };
 
 export const UNMAP_CASES: readonly DeviceCase[] = [
-  ...RESERVED.flatMap((at) => [
+  ...RESERVED.map((at) =>
     defineCase({
       id: `iommu.dev.unmap.reserved-nonzero-status#${at}`,
       title: `a reserved byte, at ${at}, that is not 0 is ignored or answered with INVAL`,
@@ -65,7 +65,7 @@ export const UNMAP_CASES: readonly DeviceCase[] = [
         if (answer.ok) s.must(s.mapPages(domain, 2).ok, 'the mapping is still there');
       },
     }),
-  ]),
+  ),
   defineCase({
     id: 'iommu.dev.unmap.reserved-nonzero-may-unmap',
     title: 'after INVAL for reserved bytes the mapping is whole or gone',
