@@ -13,6 +13,7 @@ import {
   runDriverConformance,
 } from '@viommu/conformance';
 import { describe, expect, it } from 'vitest';
+import { loadDriver } from '../../src/node/target-module.ts';
 import { PlainDriver } from './plain-driver.ts';
 
 const plainDriver: DriverTargetFactory = { name: 'plain', open: () => new PlainDriver() };
@@ -65,6 +66,21 @@ describe('cases on the driver side', () => {
   it('need a clause', () => {
     const text = { id: 'iommu.drv.nothing', title: 'nothing', run: () => undefined };
     expect(() => defineDriverCase(text)).toThrow('names no clause');
+  });
+});
+
+describe('the template of a driver', () => {
+  it('loads, and says that there is none', async () => {
+    const { href } = new URL(
+      '../../../../examples/conformance-target/driver-template.ts',
+      import.meta.url,
+    );
+    const factory = await loadDriver({ module: href });
+    const { results } = await runDriverConformance(factory, {
+      only: 'iommu.drv.map.end-after-start',
+    });
+    expect(results[0]).toMatchObject({ how: 'crash' });
+    expect(results[0]?.evidence[0]).toBe('the template has no driver');
   });
 });
 
