@@ -44,7 +44,7 @@ class ExampleTarget implements DeviceTarget {
   readonly #layouts: (QueueLayout | undefined)[] = [];
   #status = 0;
   #features = 0n;
-  #interrupts = 0;
+  #interrupts = { used: 0, config: 0 };
 
   /** A wish is how a case would like the device; what is not granted leads to a skip. This one grants some of them. */
   constructor({ bypass, pageSizeMask }: TargetWish) {
@@ -120,9 +120,9 @@ class ExampleTarget implements DeviceTarget {
   }
 
   takeInterrupts(): { readonly used: number; readonly config: number } {
-    const used = this.#interrupts;
-    this.#interrupts = 0;
-    return { used, config: 0 };
+    const taken = this.#interrupts;
+    this.#interrupts = { used: 0, config: 0 };
+    return taken;
   }
 
   reset(): void {
@@ -172,9 +172,12 @@ class ExampleTarget implements DeviceTarget {
         layout === undefined ? undefined : createDeviceQueue({ memory, layout, features }),
       ),
       port: {
-        interrupt: () => (this.#interrupts += 1),
-        configChanged: () => undefined,
-        needsReset: () => (this.#status |= DEVICE_NEEDS_RESET),
+        interrupt: () => (this.#interrupts.used += 1),
+        configChanged: () => (this.#interrupts.config += 1),
+        needsReset: () => {
+          this.#status |= DEVICE_NEEDS_RESET;
+          this.#interrupts.config += 1;
+        },
       },
     });
   }
