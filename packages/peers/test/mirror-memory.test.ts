@@ -143,6 +143,16 @@ describe('what is written there', () => {
   });
 });
 
+describe('a window without a file', () => {
+  it('cannot be used', () => {
+    memory.setUint8(0, 1);
+    memory.close();
+    expect(() => memory.getUint8(0)).toThrow('"fd"');
+    expect(() => memory.setUint8(0x1000, 1)).toThrow('"fd"');
+    expect(there(0, 1)).toEqual([0]);
+  });
+});
+
 describe('both sides', () => {
   it('agree on every byte, whoever wrote it last', () => {
     const position = fc.nat(SIZE - 64);

@@ -166,6 +166,7 @@ describe('a start', () => {
     const { pid } = peer;
     peer.dispose();
     peer.dispose();
+    expect(() => peer.qtest.read(0n, 1)).toThrow('The peer was ended.');
     await expect.poll(() => existsSync(`/proc/${pid}/exe`)).toBe(false);
   });
 });

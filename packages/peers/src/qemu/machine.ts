@@ -129,6 +129,7 @@ export class QemuMachine implements Disposable {
 
   dispose(): void {
     this.#process.dispose();
+    this.memory.close();
     if (this.#ram >= 0) closeSync(this.#ram);
     this.#ram = -1;
   }

@@ -67,6 +67,11 @@ export class MirrorMemory implements GuestMemory {
     this.refresh();
   }
 
+  /** Lets go of the file. Nothing can be read or written until another is opened. */
+  close(): void {
+    this.open(-1, 0);
+  }
+
   /** Writes what changed here to the file. */
   publish(): void {
     if (this.#dirtyPages.length === 0) return;

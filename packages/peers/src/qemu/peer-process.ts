@@ -6,7 +6,7 @@
  * the peer, and the read with it. Needs Linux.
  */
 
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import {
   closeSync,
   constants,
@@ -58,6 +58,7 @@ export interface PeerProcessOptions {
 export class PeerProcess implements Disposable {
   readonly qtest: Qtest;
   readonly pid: number;
+  #child: ChildProcess | undefined = undefined;
   readonly #lifeMs: number;
   readonly #startedAt: number;
   readonly #descriptors: number[] = [];
@@ -78,14 +79,15 @@ export class PeerProcess implements Disposable {
     try {
       const commands = join(folder, 'q.in');
       const replies = join(folder, 'q.out');
-      if (spawnSync('mkfifo', [commands, replies]).status !== 0)
-        throw new IommuError('ENOSYS', 'This system has no named pipes.');
       prepare?.(folder);
       for (const name of files)
         this.#files.set(name, this.#keep(openSync(join(folder, name), 'r+')));
       this.#errors = this.#keep(openSync(join(folder, 'stderr'), 'w+'));
       this.#startedAt = performance.now();
-      this.pid = this.#spawn([...command, ...args(folder)]);
+      this.#child = this.#spawn(join(folder, 'q'), [...command, ...args(folder)]);
+      const { pid } = this.#child;
+      if (pid === undefined) throw new IommuError('ENOENT', 'There is no shell.');
+      this.pid = pid;
       const writable = this.#openCommands(commands);
       const readable = this.#handshake(replies, writable);
       this.qtest = new Qtest({ commands: writable, replies: readable, lost: () => this.lost() });
@@ -123,9 +125,14 @@ export class PeerProcess implements Disposable {
     if (this.#disposed) return;
     this.#disposed = true;
     process.removeListener('exit', this.#atExit);
+    // Numbers of descriptors are used again, for other files.
+    this.qtest?.close();
     for (const descriptor of this.#descriptors) closeSync(descriptor);
-    // Together with `timeout`, which made the group.
-    if (this.pid !== undefined) kill(-this.pid);
+    // Likewise those of processes that have ended.
+    const child = this.#child;
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    // Together with `timeout`, which has made a group by now, unless it never came to that.
+    if (!kill(-child.pid)) kill(child.pid);
   }
 
   [Symbol.dispose](): void {
@@ -134,22 +141,22 @@ export class PeerProcess implements Disposable {
 
   readonly #atExit = (): void => this.dispose();
 
-  #spawn(words: readonly string[]): number {
+  #spawn(pipe: string, words: readonly string[]): ChildProcess {
     const life = (this.#lifeMs / 1000).toFixed(3);
-    const child = spawn('timeout', ['-s', 'KILL', life, ...words], {
+    // One process more would cost as much as the whole of a short case.
+    const script = 'mkfifo "$0.in" "$0.out" && exec timeout -s KILL "$@"';
+    const child = spawn('sh', ['-c', script, pipe, life, ...words], {
       stdio: ['ignore', 'ignore', this.#errors],
     });
     child.once('error', () => {}); // Seen below as a process that has no number.
     child.unref();
-    if (child.pid === undefined)
-      throw new IommuError('ENOENT', 'The command `timeout` is missing.');
-    return child.pid;
+    return child;
   }
 
   /** Opens the pipe for commands, which can be done as soon as the peer reads it. */
   #openCommands(path: string): number {
     const flags = constants.O_WRONLY | constants.O_NONBLOCK;
-    return this.#poll('ENXIO', () => this.#keep(openSync(path, flags)));
+    return this.#poll(['ENOENT', 'ENXIO'], () => this.#keep(openSync(path, flags)));
   }
 
   /** Opens the pipe of replies and waits for the first one; then the peer is the only one who writes to it. */
@@ -163,7 +170,7 @@ export class PeerProcess implements Disposable {
       let text = '';
       const receive = (): number => readSync(guard, bytes, 0, bytes.length, null);
       while (!/^(?!IRQ ).*\n/m.test(text) && text.length < bytes.length)
-        text += bytes.toString('latin1', 0, this.#poll('EAGAIN', receive));
+        text += bytes.toString('latin1', 0, this.#poll(['EAGAIN'], receive));
       if (!/^(?:IRQ .*\n)*OK 0x[\da-f]+\n$/.test(text))
         throw new IommuError('EIO', 'The peer does not speak the qtest protocol.');
       return readable;
@@ -172,13 +179,14 @@ export class PeerProcess implements Disposable {
     }
   }
 
-  /** Tries until something else than `code` comes of it, or the process ends. */
-  #poll<Result>(code: string, attempt: () => Result): Result {
+  /** Tries until something else than these failures comes of it, or the process ends. */
+  #poll<Result>(failures: readonly string[], attempt: () => Result): Result {
     while (performance.now() - this.#startedAt < START_MS_MAX) {
       try {
         return attempt();
       } catch (error) {
-        if ((error as { code?: unknown }).code !== code) throw error; // of a system call
+        const { code } = error as { code?: string }; // of a system call
+        if (!failures.includes(code ?? '')) throw error;
       }
       if (endOf(this.pid) !== undefined) {
         if (this.#isOver()) throw this.lost();
@@ -235,11 +243,12 @@ function endOf(pid: number): string | undefined {
   }
 }
 
-function kill(pid: number): void {
+/** False if there is no such process or group. */
+function kill(pid: number): boolean {
   try {
-    process.kill(pid, 'SIGKILL');
+    return process.kill(pid, 'SIGKILL');
   } catch {
-    // It has ended already.
+    return false;
   }
 }
 

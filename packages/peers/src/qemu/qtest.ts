@@ -75,6 +75,11 @@ export class Qtest {
     this.#command(`clock_step ${nanoseconds}\n`);
   }
 
+  /** Nothing is sent from now on. */
+  close(): void {
+    this.#broken = new IommuError('ESHUTDOWN', 'The peer was ended.');
+  }
+
   #number(command: string, width: Width): number {
     const reply = this.#command(command);
     const digits = /^OK 0x([\da-f]{1,16})$/.exec(reply)?.[1];
