@@ -1,9 +1,10 @@
 /** A device that breaks its own rules: no driver may crash, hang or take anything for done that was not. */
 
-import { DeviceStatus, RequestType, VirtioFeature, featureMask } from '@viommu/common';
+import { DeviceStatus, RequestType, Status, VirtioFeature, featureMask } from '@viommu/common';
+import type { DriverOutcome } from '../driver-target.ts';
 import { type DriverCase, defineDriverCase } from './case.ts';
 import type { DeviceScript, Reply } from './scripted-device.ts';
-import type { DriverSession } from './session.ts';
+import { A, type DriverSession } from './session.ts';
 
 const { MAP } = RequestType;
 const PACKED = featureMask(VirtioFeature.RING_PACKED);
@@ -27,6 +28,34 @@ const FORGERIES: readonly { name: string; title: string; reply: Reply }[] = [
   },
 ];
 
+/** Places of all that the device holds, the last first. */
+function lastFirst(s: DriverSession): number[] {
+  return Array.from({ length: s.device.held }, (_, index) => s.device.held - 1 - index);
+}
+
+/**
+ * Has the driver send several MAPs at once: those of a domain that an endpoint comes back to. `answer` is called when the
+ * device holds them all.
+ */
+function replayed(s: DriverSession, answer: () => void): DriverOutcome {
+  s.up();
+  s.setUp(s.attach(A, 'kept'));
+  for (let turn = 0; turn < 4; turn += 1) s.setUp(s.map(turn));
+  s.setUp(s.detach(A));
+  answerMaps(s, { hold: true });
+  let held = 0;
+  s.onWork = () => {
+    // All of them are there once no more come.
+    if (s.device.held === held && held > 1) answer();
+    held = s.device.held;
+  };
+  const outcome = s.attach(A, 'kept');
+  if (s.requests(MAP).length < 6) s.skip('the driver does not send several MAPs at once');
+  s.onWork = () => undefined;
+  s.device.answer = () => undefined;
+  return outcome;
+}
+
 export const HOSTILE_CASES: readonly DriverCase[] = FORMATS.flatMap(([suffix, device]) => [
   ...FORGERIES.map(({ name, title, reply }) =>
     defineDriverCase({
@@ -43,6 +72,21 @@ export const HOSTILE_CASES: readonly DriverCase[] = FORMATS.flatMap(([suffix, de
       },
     }),
   ),
+  defineDriverCase({
+    id: `open.10.2#stale${suffix}`,
+    title: 'the id of a buffer that was given back before is no answer',
+    device,
+    run: (s) => {
+      s.attached();
+      s.device.answer = ({ type, chain }) => {
+        if (type !== MAP) return undefined;
+        const id = s.device.seen.map((one) => one.chain.id).find((one) => one !== chain.id);
+        return id === undefined ? { hold: true } : { id };
+      };
+      s.must(s.supported(s.map(0)).result !== 'ok', 'the driver takes the MAP for done');
+      s.perform({ kind: 'remove' });
+    },
+  }),
   defineDriverCase({
     id: `open.10.2#twice${suffix}`,
     title: 'a buffer that is given back twice counts once',
@@ -123,19 +167,24 @@ export const HOSTILE_CASES: readonly DriverCase[] = FORMATS.flatMap(([suffix, de
   defineDriverCase({
     id: `open.9.1#out-of-order${suffix}`,
     title: 'answers in another order reach those who asked',
-    device: { ...device, without: featureMask(VirtioFeature.IN_ORDER) },
+    device,
     run: (s) => {
-      s.attached();
-      // Held until the driver waits, and then answered last first, with every second refused.
-      answerMaps(s, { hold: true });
-      s.onWork = () => {
-        const order = Array.from(
-          { length: s.device.held },
-          (_, index) => s.device.held - 1 - index,
-        );
-        if (order.length > 0) s.device.release({}, order);
-      };
-      s.must(s.supported(s.map(0, 4)).result === 'ok', 'a MAP that was granted counts as failed');
+      const outcome = replayed(s, () => s.device.release({}, lastFirst(s)));
+      s.must(outcome.result === 'ok', 'MAPs that were granted count as failed');
+      s.must(s.unmap(0).result === 'ok', 'the driver does not unmap what was mapped');
+    },
+  }),
+  defineDriverCase({
+    id: `open.9.1#one-refused${suffix}`,
+    title: 'of several answers a refusal is not overlooked, whichever it is',
+    device,
+    run: (s) => {
+      const outcome = replayed(s, () => {
+        const [last = 0, ...others] = lastFirst(s);
+        s.device.release({}, others);
+        s.device.release({ status: Status.NOMEM }, [last - others.length]);
+      });
+      s.must(outcome.result !== 'ok', 'the driver takes everything for mapped');
     },
   }),
   defineDriverCase({
