@@ -51,6 +51,8 @@ export interface DeviceRing {
   take(): DriverChain | undefined;
   /** Gives a chain back. `id` forges another one. */
   give(chain: DriverChain, usedBytes: number, id?: number): void;
+  /** Gives several back by one entry, with the id of the last (IN_ORDER). */
+  giveBatch(chains: readonly DriverChain[], usedBytes: number): void;
   /** Asks for notifications of new chains, or for none. */
   wantNotifications(wanted: boolean): void;
 }

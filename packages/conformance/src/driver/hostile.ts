@@ -200,4 +200,17 @@ export const HOSTILE_CASES: readonly DriverCase[] = FORMATS.flatMap(([suffix, de
       s.must(s.map(0).result === 'ok' && s.unmap(0).result === 'ok', 'the driver does not go on');
     },
   }),
+  // Not hostile, and rare enough.
+  defineDriverCase({
+    id: suffix === '' ? 'fact.split.in-order-offset' : 'open.9.3#packed',
+    title: 'with IN_ORDER one used entry may stand for several requests',
+    device: { with: (device.with ?? 0n) | featureMask(VirtioFeature.IN_ORDER) },
+    run: (s) => {
+      const outcome = replayed(s, () => s.device.releaseBatch());
+      if (!s.device.has(VirtioFeature.IN_ORDER)) s.skip('the driver does not accept IN_ORDER');
+      s.must(outcome.result === 'ok', 'MAPs that were granted count as failed');
+      s.must(s.map(9).result === 'ok', 'the driver does not go on');
+      s.must(s.unmap(0).result === 'ok', 'the driver does not unmap what was mapped');
+    },
+  }),
 ]);

@@ -42,6 +42,9 @@ export class PackedDeviceRing implements DeviceRing {
   readonly #given: WeakSet<DriverChain> = new WeakSet();
   /** The device itself wrote where it must not, and cannot tell who changed a slot. */
   #spoilt = false;
+  /** Chains in the device's hands, and what of them it has written over as it may: used descriptors come in a row. */
+  readonly #mine: Set<DriverChain> = new Set();
+  readonly #overwritten: WeakSet<Snapshot> = new WeakSet();
 
   constructor(options: DeviceRingOptions) {
     const { memory, layout, features, ledger } = options;
@@ -98,7 +101,9 @@ export class PackedDeviceRing implements DeviceRing {
     const { memory, ledger } = this.#options;
     if (id !== chain.id || this.#given.has(chain)) this.#spoilt = true;
     this.#given.add(chain);
-    const same = this.#spoilt || chain.snapshots.every((one) => unchanged(memory, one));
+    const same =
+      this.#spoilt ||
+      chain.snapshots.every((one) => this.#overwritten.has(one) || unchanged(memory, one));
     for (const clause of [
       'packed.drv.desc.no-change-after-avail',
       'packed.drv.desc.reuse-only-used',
@@ -109,6 +114,9 @@ export class PackedDeviceRing implements DeviceRing {
     const flags = (usedBytes > 0 ? WRITE : 0) | (wrap ? AVAIL | USED : 0);
     const at = this.#slotAt(slot);
     const { addr } = readStruct(memory, PackedDescriptor, at);
+    this.#mine.delete(chain);
+    for (const { snapshots } of this.#mine)
+      for (const one of snapshots) if (one.address === at) this.#overwritten.add(one);
     writeStruct(memory, PackedDescriptor, at, {
       addr,
       len: usedBytes,
@@ -118,6 +126,15 @@ export class PackedDeviceRing implements DeviceRing {
     memory.storeUint16(locate(memory, at + BigInt(PackedDescriptor.offset.flags), 2), flags);
     this.#used = this.#ahead(this.#used, chain.slots);
     if (id === chain.id) this.#inFlight -= 1;
+  }
+
+  giveBatch(chains: readonly DriverChain[], usedBytes: number): void {
+    const last = chains.at(-1);
+    if (last === undefined) return;
+    const slots = chains.reduce((sum, chain) => sum + chain.slots, 0);
+    this.#inFlight -= chains.length - 1;
+    for (const chain of chains) this.#mine.delete(chain);
+    this.give({ ...last, slots }, usedBytes);
   }
 
   wantNotifications(wanted: boolean): void {
@@ -188,7 +205,9 @@ export class PackedDeviceRing implements DeviceRing {
     checkElements('packed', elements, this.#options);
     this.#next = this.#ahead(this.#next, slots);
     this.#inFlight += 1;
-    this.#waiting.push({ id, elements, slots, snapshots });
+    const chain = { id, elements, slots, snapshots };
+    this.#mine.add(chain);
+    this.#waiting.push(chain);
   }
 
   #table(address: bigint, length: number, elements: Element[], snapshots: Snapshot[]): void {

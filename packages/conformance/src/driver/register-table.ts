@@ -76,3 +76,16 @@ export const FOREIGN_FEATURES: bigint =
   featureMask(VirtioFeature.SR_IOV) |
   featureMask(VirtioFeature.NOTIF_CONFIG_DATA) |
   featureMask(VirtioFeature.ADMIN_VQ);
+
+/** All of an IOMMU but the old BYPASS, and the usual rings. */
+export const USUAL_FEATURES: bigint = [
+  IommuFeature.INPUT_RANGE,
+  IommuFeature.DOMAIN_RANGE,
+  IommuFeature.MAP_UNMAP,
+  IommuFeature.PROBE,
+  IommuFeature.MMIO,
+  IommuFeature.BYPASS_CONFIG,
+  VirtioFeature.INDIRECT_DESC,
+  VirtioFeature.EVENT_IDX,
+  VirtioFeature.VERSION_1,
+].reduce((set, bit) => set | featureMask(bit), 0n);

@@ -7,14 +7,12 @@ import {
   DeviceStatus,
   FaultRecord,
   IommuConfig,
-  IommuFeature,
   IommuQueue,
   InterruptBit,
   RequestTail,
   RequestType,
   Status,
   VirtioFeature,
-  featureMask,
   hasFeature,
 } from '@viommu/common';
 import type { GuestMemory, QueueLayout } from '@viommu/ring';
@@ -24,6 +22,7 @@ import { Ledger } from './ledger.ts';
 import { Monitor, type MonitoredRequest } from './monitor.ts';
 import { PackedDeviceRing } from './packed-device-ring.ts';
 import { regionsOf } from './property.ts';
+import { USUAL_FEATURES } from './register-table.ts';
 import type { RegisterScript } from './register-script.ts';
 import { ScriptedRegisters } from './registers.ts';
 import { watchBytes } from './request-watch.ts';
@@ -64,19 +63,6 @@ export interface DeviceScript extends RegisterScript {
   readonly with?: bigint;
   readonly without?: bigint;
 }
-
-/** All of an IOMMU but the old BYPASS, and the usual rings. */
-export const USUAL_FEATURES: bigint = [
-  IommuFeature.INPUT_RANGE,
-  IommuFeature.DOMAIN_RANGE,
-  IommuFeature.MAP_UNMAP,
-  IommuFeature.PROBE,
-  IommuFeature.MMIO,
-  IommuFeature.BYPASS_CONFIG,
-  VirtioFeature.INDIRECT_DESC,
-  VirtioFeature.EVENT_IDX,
-  VirtioFeature.VERSION_1,
-].reduce((set, bit) => set | featureMask(bit), 0n);
 
 const { REQUEST, EVENT } = IommuQueue;
 
@@ -158,6 +144,18 @@ export class ScriptedDevice {
     if (ring !== undefined) for (const request of chosen) this.#reply(ring, request, reply);
   }
 
+  /** Grants all that it holds back by one used entry (IN_ORDER). */
+  releaseBatch(): void {
+    const held = this.#held.splice(0);
+    for (const request of held) this.#fill(request, {});
+    const { writableBytes = 0 } = held.at(-1) ?? {};
+    this.requests?.giveBatch(
+      held.map(({ chain }) => chain),
+      writableBytes,
+    );
+    this.interrupt(InterruptBit.USED_BUFFER);
+  }
+
   /** How many it holds back. */
   get held(): number {
     return this.#held.length;
@@ -203,11 +201,18 @@ export class ScriptedDevice {
   }
 
   #reply(ring: DeviceRing, request: SeenRequest, reply: Reply): void {
-    const { chain, fields, writableBytes } = request;
+    const usedBytes = this.#fill(request, reply);
+    for (let times = reply.twice === true ? 2 : 1; times > 0; times -= 1)
+      ring.give(request.chain, usedBytes, reply.id);
+    this.interrupt(InterruptBit.USED_BUFFER);
+  }
+
+  /** Writes the answer, and tells the monitor. Returns the used length. */
+  #fill({ chain, fields, type, writableBytes }: SeenRequest, reply: Reply): number {
     const { status = Status.OK, tailReserved = [0, 0, 0], properties, untouched, id } = reply;
     const tailAt = writableBytes - RequestTail.size;
     if (untouched !== true && tailAt >= 0) {
-      if (request.type === RequestType.PROBE) this.#write(chain, 0, new Uint8Array(tailAt));
+      if (type === RequestType.PROBE) this.#write(chain, 0, new Uint8Array(tailAt));
       if (properties !== undefined) this.#write(chain, 0, properties.subarray(0, tailAt));
       const reserved = Uint8Array.from(tailReserved);
       this.#write(chain, tailAt, RequestTail.encode({ status, reserved }));
@@ -216,9 +221,7 @@ export class ScriptedDevice {
     const clear = untouched !== true && usedBytes === writableBytes && id === undefined;
     if (fields !== undefined)
       this.monitor.answered(fields, clear ? status : undefined, regionsOf(properties));
-    ring.give(chain, usedBytes, id);
-    if (reply.twice === true) ring.give(chain, usedBytes, id);
-    this.interrupt(InterruptBit.USED_BUFFER);
+    return usedBytes;
   }
 
   /** Writes bytes into the writable part of a chain, as far as there is one. */

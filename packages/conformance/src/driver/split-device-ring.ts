@@ -115,7 +115,12 @@ export class SplitDeviceRing implements DeviceRing {
     return this.#waiting.shift();
   }
 
-  give(chain: DriverChain, usedBytes: number, id: number = chain.id): void {
+  give(
+    chain: DriverChain,
+    usedBytes: number,
+    id: number = chain.id,
+    place: number = this.#given,
+  ): void {
     const { memory, ledger } = this.#options;
     const { size, deviceArea } = this.layout;
     ledger.check(
@@ -123,11 +128,20 @@ export class SplitDeviceRing implements DeviceRing {
       chain.snapshots.every((one) => unchanged(memory, one)),
       `descriptors of chain ${chain.id} changed while the device had it`,
     );
-    const at = deviceArea + BigInt(UsedRing.size + UsedElement.size * (this.#given % size));
+    const at = deviceArea + BigInt(UsedRing.size + UsedElement.size * ((place & 0xffff) % size));
     writeStruct(memory, UsedElement, at, { id, len: usedBytes });
     this.#given = (this.#given + 1) & 0xffff;
     if (id === chain.id) this.#inFlight -= 1;
     memory.storeUint16(this.#used + UsedRing.offset.idx, this.#given);
+  }
+
+  giveBatch(chains: readonly DriverChain[], usedBytes: number): void {
+    const last = chains.at(-1);
+    if (last === undefined) return;
+    this.#given = (this.#given + chains.length - 1) & 0xffff;
+    this.#inFlight -= chains.length - 1;
+    // The entry stands in the slot of the first.
+    this.give(last, usedBytes, last.id, this.#given - chains.length + 1);
   }
 
   wantNotifications(wanted: boolean): void {

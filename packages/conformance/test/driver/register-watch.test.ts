@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { Ledger } from '../../src/driver/ledger.ts';
 import type { RegisterScript } from '../../src/driver/register-script.ts';
 import { ScriptedRegisters } from '../../src/driver/registers.ts';
-import { USUAL_FEATURES } from '../../src/driver/scripted-device.ts';
+import { USUAL_FEATURES } from '../../src/driver/register-table.ts';
 
 type Step = readonly [way: 'r' | 'w', offset: number, value?: number, width?: number];
 
