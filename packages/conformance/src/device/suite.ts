@@ -2,6 +2,7 @@
 
 import type { DeviceCase } from '../case.ts';
 import { BASIC_FEATURE_CASES } from './basic/feature.ts';
+import { BASIC_IN_ORDER_CASES } from './basic/in-order.ts';
 import { QUEUE_RESET_CASES } from './basic/queue-reset.ts';
 import { STATUS_CASES } from './basic/status.ts';
 import { SUSPEND_CASES } from './basic/suspend.ts';
@@ -62,6 +63,7 @@ export const DEVICE_CASES: readonly DeviceCase[] = [
   ...PACKED_CASES,
   ...PACKED_FACT_CASES,
   ...BASIC_FEATURE_CASES,
+  ...BASIC_IN_ORDER_CASES,
   ...STATUS_CASES,
   ...NEEDS_RESET_CASES,
   ...QUEUE_RESET_CASES,

@@ -2,12 +2,10 @@
 
 import { DeviceStatus, VirtioFeature, featureMask } from '@viommu/common';
 import { type DeviceCase, defineCase } from '../../case.ts';
-import { attachBytes, mapBytes, unmapBytes } from '../request.ts';
 import type { Session } from '../session.ts';
 import { negotiate } from '../start.ts';
-import { notify, post, statusOf } from '../virtqueue/burst.ts';
 
-const { VERSION_1, ACCESS_PLATFORM, ORDER_PLATFORM, SR_IOV, IN_ORDER, ADMIN_VQ } = VirtioFeature;
+const { VERSION_1, ACCESS_PLATFORM, ORDER_PLATFORM, SR_IOV, ADMIN_VQ } = VirtioFeature;
 const { NOTIF_CONFIG_DATA } = VirtioFeature;
 const { FEATURES_OK } = DeviceStatus;
 const ROUNDS = 100;
@@ -176,30 +174,6 @@ export const BASIC_FEATURE_CASES: readonly DeviceCase[] = [
       s.check(s.attach(s.domain(), s.a).ok, 'ATTACH is refused');
     },
   }),
-  defineCase({
-    id: 'basic.dev.reserved.in-order',
-    title: 'with IN_ORDER buffers come back in the order in which they were made available',
-    needs: ['in-order', 'endpoint', 'map-unmap'],
-    start: { with: featureMask(IN_ORDER) },
-    run: (s) => {
-      const ring = s.running.requests;
-      for (let turn = 0; turn < 8; turn += 1) {
-        const posted = post(s, ring, mixed(s, turn));
-        notify(s, ring);
-        let next = 0;
-        while (next < posted.length) {
-          s.target.wait(() => ring.ready(), 3000);
-          const used = ring.take();
-          if (used === undefined) s.check(false, `${posted.length - next} never come back`);
-          // One entry may stand for many, by the id of the last.
-          const at = posted.findIndex(({ id }, index) => index >= next && id === used?.id);
-          s.check(at >= 0, `${used?.id} comes back out of order`);
-          next = at + 1;
-        }
-        for (const one of posted) s.must(statusOf(s, one) !== undefined, 'a request was passed by');
-      }
-    },
-  }),
 ];
 
 /** What the suite would accept, whatever the format of the rings. */
@@ -210,18 +184,4 @@ function acceptable({ offered }: Session): bigint {
 
 function known(): bigint {
   return DEFINED.reduce((features, bit) => features | featureMask(bit), 0n);
-}
-
-/** Cheap and costly requests. */
-function mixed(s: Session, turn: number): Uint8Array[] {
-  const domain = s.domain();
-  const map = (page: number): Uint8Array =>
-    mapBytes({ domain, virtStart: s.page(page), virtEnd: s.last(page), physStart: s.physical(1) });
-  return [
-    attachBytes(domain, s.a),
-    ...Array.from({ length: 3 + turn }, (_, page) => map(page)),
-    unmapBytes(domain, s.page(0), s.last(turn + 2)),
-    map(turn),
-    map(turn),
-  ];
 }

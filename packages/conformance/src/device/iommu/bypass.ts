@@ -2,6 +2,7 @@
 
 import { AttachFlag } from '@viommu/common';
 import { type DeviceCase, defineCase } from '../../case.ts';
+import type { Access } from '../dma.ts';
 import { mapUnit, mappedUnit, memory, setBypass, unit } from '../place.ts';
 import { BYPASS_CONFIG, type Session } from '../session.ts';
 
@@ -109,6 +110,28 @@ export const BYPASS_CASES: readonly DeviceCase[] = [
   ),
   ...[false, true].map((bypass) =>
     defineCase({
+      id: `iommu.dev.config.bypass-kept-on-device-reset#access-${bypass ? 1 : 0}`,
+      title: `bypass ${bypass ? 1 : 0}, written over the other value, rules after a device reset`,
+      needs: ['dma', 'bypass-config'],
+      wish: { bypass: !bypass },
+      run: (s) => {
+        setBypass(s, bypass);
+        s.target.writeStatus(0);
+        const rules = (when: string): void => {
+          const { reached } = tried(s, s.dma.endpoint());
+          s.check(
+            reached === bypass,
+            `${when} an access ${reached ? 'goes through' : 'is refused'}`,
+          );
+        };
+        rules('after the reset');
+        s.start();
+        rules('after the next initialisation');
+      },
+    }),
+  ),
+  ...[false, true].map((bypass) =>
+    defineCase({
       id: `open.7.3#${bypass ? 1 : 0}`,
       title: `bypass ${bypass ? 1 : 0} rules from a device reset on, whatever the driver has got to`,
       needs: ['dma', 'bypass-config'],
@@ -136,6 +159,12 @@ export const BYPASS_CASES: readonly DeviceCase[] = [
     },
   }),
 ];
+
+/** A write by an address that is its own translation. */
+function tried(s: Session, endpoint: number): Access {
+  const phys = memory(s);
+  return s.dma.write(endpoint, phys, phys);
+}
 
 /** Whether accesses reach memory by its own address, in the first and in the last of two pages. */
 function checkIdentity(s: Session, endpoint: number, want: boolean, when: string): void {

@@ -6,7 +6,7 @@ import { mapBytes } from '../request.ts';
 import type { Session } from '../session.ts';
 
 const { READ, WRITE, MMIO } = MapFlag;
-const MAPPINGS_MAX = 4096;
+const MAPPINGS_MAX = 1024;
 
 export const MAP_RANGE_CASES: readonly DeviceCase[] = [
   ...(['start', 'last'] as const).map((end) =>
