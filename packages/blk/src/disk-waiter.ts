@@ -4,6 +4,9 @@ import type { Clock } from '@viommu/common';
 import { type Bell, type Waitable, Waiter } from '@viommu/ring';
 import type { DiskQueue } from './disk-queue.ts';
 
+/** Some milliseconds: a disk is busy for long, and its thread is best on a processor of its own. */
+const RETRY_POLLS = 400_000;
+
 /** All queues of a disk as one thing to wait for. */
 class AnyQueue implements Waitable {
   queues: readonly DiskQueue[] = [];
@@ -45,7 +48,9 @@ export class DiskWaiter {
 
   constructor(bell: Bell, clock: Clock, pollsMax: number | undefined, idle?: () => void) {
     this.#bell = bell;
-    this.#waiter = new Waiter(pollsMax === undefined ? { bell } : { bell, pollsMax });
+    this.#waiter = new Waiter(
+      pollsMax === undefined ? { bell, retryPolls: RETRY_POLLS } : { bell, pollsMax },
+    );
     this.#clock = clock;
     this.#idle = idle;
     this.#any = new AnyQueue(bell);

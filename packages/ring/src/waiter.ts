@@ -41,12 +41,21 @@ export interface WaiterOptions {
   readonly bell: Bell;
   /** The largest number of looks before a sleep; 0 sleeps at once. */
   readonly pollsMax?: number;
+  /**
+   * Looks of the poll that finds out now and then whether polling pays again; `pollsMax` if absent.
+   *
+   * Two threads that wake each other tend to end up on one processor, and stay there as long as one of them sleeps
+   * whenever the other runs. Only if both want to run for longer than a turn of the scheduler, some milliseconds, does it
+   * move one of them to a processor that is free. So many looks help two threads that are alone, and cost three.
+   */
+  readonly retryPolls?: number;
 }
 
 /** Waits for one other side. */
 export class Waiter {
   readonly #bell: Bell;
   readonly #pollsMax: number;
+  readonly #retryPolls: number;
   /** Looks in the next poll; 0 while polling does not pay. */
   #polls: number;
   /** Waits between two full polls while it does not, and how many are left. */
@@ -55,9 +64,10 @@ export class Waiter {
   /** How often a wait went to sleep. */
   sleeps = 0;
 
-  constructor({ bell, pollsMax = POLLS_MAX }: WaiterOptions) {
+  constructor({ bell, pollsMax = POLLS_MAX, retryPolls = pollsMax }: WaiterOptions) {
     this.#bell = bell;
     this.#pollsMax = pollsMax;
+    this.#retryPolls = retryPolls;
     this.#polls = pollsMax;
   }
 
@@ -68,7 +78,7 @@ export class Waiter {
     let limit = this.#polls;
     if (limit === 0) {
       this.#untilRetry -= 1;
-      if (this.#untilRetry === 0) limit = this.#pollsMax;
+      if (this.#untilRetry === 0) limit = this.#retryPolls;
     }
     for (let looks = 0; looks <= limit; looks += 1) {
       if (target.ready()) {
@@ -82,6 +92,8 @@ export class Waiter {
   }
 
   #succeed(looks: number): void {
+    // So late that a sleep would have been better; but the next poll may find the other side on a processor of its own.
+    if (looks > this.#pollsMax) return this.#fail();
     this.#polls = Math.min(this.#pollsMax, 2 * Math.max(this.#polls, looks, POLLS_MIN));
     this.#retryPeriod = RETRY_PERIOD_MIN;
   }
