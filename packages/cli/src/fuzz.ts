@@ -86,8 +86,8 @@ async function replay(file: string, { target }: FuzzFlags, output: Output): Prom
   try {
     const { finding: seen } =
       finding.bySeed === true
-        ? await runSeed(factory, finding.seed)
-        : await runStream(factory, finding.stream, finding.seed);
+        ? await runSeed(factory, finding.seed, { tolerated: finding.tolerated })
+        : await runStream(factory, finding.stream, finding);
     const same = seen !== undefined && signatureOf(seen) === signatureOf(finding);
     output.event({
       event: 'replay',

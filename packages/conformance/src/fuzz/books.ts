@@ -17,10 +17,8 @@ export function configOf(target: DeviceTarget): Uint8Array {
   return bytes;
 }
 
-/** @throws {Deviation} if the configuration space is not that of the model. */
-export function checkConfig(target: DeviceTarget, model: Model): void {
-  const seen = configOf(target);
-  const expected = model.config();
+/** @throws {Deviation} if the configuration space is not as expected. */
+export function checkConfig(seen: Uint8Array, expected: Uint8Array): void {
   const at = expected.findIndex((byte, index) => byte !== seen[index]);
   if (at >= 0)
     throw new Deviation(

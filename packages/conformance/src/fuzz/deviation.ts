@@ -14,3 +14,8 @@ export class Deviation extends Error {
     this.matter = matter;
   }
 }
+
+/** The same for all findings that are one. */
+export function signatureOf({ kind, matter }: Pick<Deviation, 'kind' | 'matter'>): string {
+  return `${kind}: ${matter}`;
+}

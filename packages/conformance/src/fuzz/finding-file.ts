@@ -25,8 +25,8 @@ export function encodeFinding({
 }: SavedFinding): Uint8Array<ArrayBuffer> {
   const file = memoryRecordFile();
   const writer = new RecordWriter(file);
-  const { stream, kind, matter, evidence, seed, foundAfter, bySeed } = finding;
-  const head = { kind, matter, evidence, seed, foundAfter, bySeed };
+  const { stream, kind, matter, evidence, seed, foundAfter, bySeed, tolerated } = finding;
+  const head = { kind, matter, evidence, seed, foundAfter, bySeed, tolerated };
   const { setup, steps } = stream;
   const annotated = annotateFinding(finding);
   writer.append({ format: FORMAT, version: VERSION, target, versions, ...head, setup, annotated });
@@ -42,7 +42,8 @@ export function decodeFinding(bytes: Uint8Array): SavedFinding {
   if (problem !== undefined) throw invalid(`at ${problem.position}, ${problem.reason}`);
   const [first, ...rest] = records;
   const head = (first ?? {}) as Readonly<Record<string, unknown>>; // every field is looked at below
-  const { kind, matter, evidence, seed, foundAfter, setup, target, versions, bySeed } = head;
+  const { kind, matter, evidence, seed, foundAfter, setup, target, versions, bySeed, tolerated } =
+    head;
   if (head['format'] !== FORMAT || head['version'] !== VERSION)
     throw invalid('it is no finding of a version that is known');
   if (![kind, matter, evidence, target].every((text) => typeof text === 'string'))
@@ -55,7 +56,9 @@ export function decodeFinding(bytes: Uint8Array): SavedFinding {
     return step;
   });
   const stream = { setup, steps };
-  const found = { kind, matter, evidence, seed, foundAfter, stream, bySeed: bySeed === true };
+  const known = Array.isArray(tolerated) ? tolerated.map(String) : [];
+  const more = { bySeed: bySeed === true, tolerated: known };
+  const found = { kind, matter, evidence, seed, foundAfter, stream, ...more };
   return {
     finding: found as unknown as Finding, // as looked at above
     target: String(target),

@@ -16,12 +16,9 @@ export interface Finding {
   readonly foundAfter: number;
   readonly stream: Stream;
   /** The steps are not known, since the target never returned: the seed makes them again. */
-  readonly bySeed?: boolean;
-}
-
-/** The same for all findings that are one. */
-export function signatureOf({ kind, matter }: Pick<Finding, 'kind' | 'matter'>): string {
-  return `${kind}: ${matter}`;
+  readonly bySeed: boolean;
+  /** Signatures of what is wrong besides, and was not looked at. */
+  readonly tolerated: readonly string[];
 }
 
 /** What an error of a stream comes to. */

@@ -1,7 +1,13 @@
-export { Deviation } from './deviation.ts';
-export { type Finding, annotateFinding, signatureOf } from './finding.ts';
+export { Deviation, signatureOf } from './deviation.ts';
+export { type Finding, annotateFinding } from './finding.ts';
 export { type SavedFinding, decodeFinding, encodeFinding } from './finding-file.ts';
-export { type StreamResult, runSeed, runStream } from './run-stream.ts';
+export {
+  type Origin,
+  type SeedOptions,
+  type StreamResult,
+  runSeed,
+  runStream,
+} from './run-stream.ts';
 export { type ShrinkOptions, shrink } from './shrink.ts';
 export {
   type AccessStep,

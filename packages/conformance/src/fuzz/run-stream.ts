@@ -16,6 +16,18 @@ export interface StreamResult {
   readonly finding: Finding | undefined;
 }
 
+/** What a stream comes from. */
+export interface Origin {
+  readonly seed: number;
+  /** Signatures of deviations that do not end it, if one can go on after them. */
+  readonly tolerated: readonly string[];
+}
+
+export interface SeedOptions {
+  readonly coverage?: PairCoverage | undefined;
+  readonly tolerated?: readonly string[];
+}
+
 /** Steps: short streams reach many devices, and long ones what takes long. */
 const LENGTHS = [100, 1000, 4000, 4000];
 const NO_TALLY: Tally = { requests: 0, accesses: 0, faults: 0 };
@@ -24,13 +36,13 @@ const NO_TALLY: Tally = { requests: 0, accesses: 0, faults: 0 };
 export async function runSeed(
   factory: DeviceTargetFactory,
   seed: number,
-  coverage?: PairCoverage,
+  { coverage, tolerated = [] }: SeedOptions = {},
 ): Promise<StreamResult> {
   const random = new Random(seed);
   const setup = randomSetup(random);
   const steps = random.pick(LENGTHS);
   const taken: Step[] = [];
-  return guarded(factory, { setup, steps: taken }, seed, (lockstep, target) => {
+  return guarded(factory, { setup, steps: taken }, { seed, tolerated }, (lockstep, target) => {
     lockstep.coverage = coverage;
     const { window } = target;
     const data = { start: window.start + BigInt(Place.DATA), bytes: DATA_BYTES };
@@ -49,9 +61,9 @@ export async function runSeed(
 export async function runStream(
   factory: DeviceTargetFactory,
   stream: Stream,
-  seed = 0,
+  { seed = 0, tolerated = [] }: Partial<Origin> = {},
 ): Promise<StreamResult> {
-  return guarded(factory, stream, seed, (lockstep) => {
+  return guarded(factory, stream, { seed, tolerated }, (lockstep) => {
     for (const step of stream.steps) lockstep.step(step);
     lockstep.end();
   });
@@ -60,19 +72,19 @@ export async function runStream(
 async function guarded(
   factory: DeviceTargetFactory,
   stream: Stream,
-  seed: number,
+  { seed, tolerated }: Origin,
   run: (lockstep: Lockstep, target: Awaited<ReturnType<DeviceTargetFactory['open']>>) => void,
 ): Promise<StreamResult> {
   let target: Awaited<ReturnType<DeviceTargetFactory['open']>> | undefined;
   let lockstep: Lockstep | undefined;
   try {
     target = await factory.open(stream.setup.wish);
-    lockstep = new Lockstep(target, stream.setup, factory.choices);
+    lockstep = new Lockstep(target, stream.setup, factory.choices, new Set(tolerated));
     run(lockstep, target);
     return { tally: lockstep.tally, finding: undefined };
   } catch (error) {
     const foundAfter = stream.steps.length;
-    const finding = { ...symptomOf(error), seed, foundAfter, stream };
+    const finding = { ...symptomOf(error), seed, foundAfter, stream, bySeed: false, tolerated };
     return { tally: lockstep?.tally ?? NO_TALLY, finding };
   } finally {
     target?.dispose();

@@ -1,7 +1,8 @@
 /** Makes the stream of a finding as short and as plain as it gets while it still shows the same thing. */
 
 import type { DeviceTargetFactory } from '../target.ts';
-import { type Finding, signatureOf } from './finding.ts';
+import { signatureOf } from './deviation.ts';
+import type { Finding } from './finding.ts';
 import { runStream } from './run-stream.ts';
 import type { Setup, Step, Stream } from './stream.ts';
 
@@ -24,7 +25,7 @@ export async function shrink(
   const shows = async (stream: Stream): Promise<boolean> => {
     if (runs >= runsMax || ended()) return false;
     runs += 1;
-    const { finding: seen } = await runStream(factory, stream, finding.seed);
+    const { finding: seen } = await runStream(factory, stream, finding);
     if (seen === undefined || signatureOf(seen) !== signature) return false;
     best = { ...seen, foundAfter: finding.foundAfter };
     return true;

@@ -1,9 +1,11 @@
 /** The fuzzer in threads: seeds are dealt out, findings are collected, a thread whose target never returns is replaced. */
 
 import { availableParallelism } from 'node:os';
+import { IommuError } from '@viommu/common';
 import { Piscina } from 'piscina';
 import { type TargetSpec, loadTarget } from '../node/target-module.ts';
-import { type Finding, signatureOf } from './finding.ts';
+import { signatureOf } from './deviation.ts';
+import type { Finding } from './finding.ts';
 import { randomSetup } from './platform.ts';
 import { Random } from './random.ts';
 import type { ShardResult } from './shard.ts';
@@ -105,6 +107,9 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
         for (const pair of result.coverage) coverage.add(pair);
         result.findings.forEach(take);
       } catch (error) {
+        // The target could not even be loaded.
+        if (!bound.aborted && total.runs === 0)
+          throw new IommuError('EINVAL', error instanceof Error ? error.message : 'no thread runs');
         const hung = running[0] ?? next;
         total.runs += 1;
         take(lost(hung, bound.aborted || !(error instanceof Error) ? undefined : error));
@@ -125,7 +130,7 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
 /** The finding of a thread that is gone; `error` is undefined if it was ended for its silence. */
 function lost(seed: number, error: Error | undefined): Finding {
   const stream = { setup: randomSetup(new Random(seed)), steps: [] };
-  const known = { seed, foundAfter: 0, stream, bySeed: true };
+  const known = { seed, foundAfter: 0, stream, bySeed: true, tolerated: [] };
   return error === undefined
     ? { ...known, kind: 'hang', matter: 'a stream has no end', evidence: `seed ${seed}` }
     : { ...known, kind: 'crash', matter: 'the thread ended', evidence: error.message };

@@ -1,4 +1,4 @@
-/** A device that says yes to every UNMAP from 2^53 on and removes nothing. */
+/** Wrong devices. */
 
 import { Status } from '@viommu/common';
 import { createCore } from '../../src/targets/core.ts';
@@ -7,6 +7,7 @@ import type { DeviceTargetFactory } from '../../src/target.ts';
 
 const FROM = 2 ** 53 / 4096;
 
+/** Says yes to every UNMAP from 2^53 on and removes nothing. */
 export const careless: DeviceTargetFactory = {
   ...virtioDeviceTarget('careless', (wish) => {
     const parts = createCore(wish);
@@ -14,6 +15,20 @@ export const careless: DeviceTargetFactory = {
     const unmap = iommu.unmap.bind(iommu);
     iommu.unmap = (domain, page, ...rest) =>
       page >= FROM && page < 2 * FROM ? Status.OK : unmap(domain, page, ...rest);
+    return parts;
+  }),
+  choices: {},
+};
+
+/** Says 0 bytes whatever it wrote, but where nothing is written. */
+export const long: DeviceTargetFactory = {
+  ...virtioDeviceTarget('long', (wish) => {
+    const parts = createCore(wish);
+    const { device } = parts;
+    const pair = device.handlePair.bind(device);
+    const chain = device.handleChain.bind(device);
+    device.handlePair = (...request) => Math.min(pair(...request), 0);
+    device.handleChain = (request) => Math.min(chain(request), 0);
     return parts;
   }),
   choices: {},

@@ -1,0 +1,112 @@
+/** What knows how a target should behave: one model if its choices are known, or else all that agree so far. */
+
+import { RequestTail } from '@viommu/common';
+import { type Answer, type Completion, agrees } from '../model/answer.ts';
+import type { AccessPrediction } from '../model/access.ts';
+import type { Choices } from '../model/choice.ts';
+import { Follower } from '../model/follower.ts';
+import type { Model } from '../model/model.ts';
+import type { Prediction } from '../model/prediction.ts';
+import type { DeviceTarget } from '../target.ts';
+import { modelOf } from './platform.ts';
+
+/** What a request came to. */
+export interface Verdict {
+  readonly answer: Answer;
+  /** The rule that decided. */
+  readonly rule: string;
+  /** What no conforming device does: nothing, another length than that of the answer, or anything else. */
+  readonly wrong: 'nothing' | 'length' | 'answer';
+}
+
+export class Oracle {
+  /** True if every choice is known, so that all that is seen can be compared. */
+  readonly strict: boolean;
+  #model: Model;
+  readonly #follower: Follower | undefined;
+
+  /** `choices` are those of the target; it is followed if they are not known. */
+  constructor(target: DeviceTarget, choices: Partial<Choices> | undefined) {
+    this.#model = modelOf(target, choices ?? {});
+    this.strict = choices !== undefined;
+    this.#follower = this.strict ? undefined : new Follower(this.#model);
+  }
+
+  /** The model that is closest. */
+  get model(): Model {
+    return this.#model;
+  }
+
+  /** Judges a completion. One whose length alone is wrong is taken for what it says otherwise. */
+  request(readable: Uint8Array, room: number, completion: Completion | undefined): Verdict {
+    const expected = this.#model.predict(readable, room);
+    const found = this.#explain(expected, readable, room, completion);
+    if (found !== undefined) return { ...found, wrong: 'nothing' };
+    if (completion !== undefined) {
+      for (const usedLength of new Set([expected.answer.usedLength, room, TAIL_BYTES])) {
+        const other = this.#explain(expected, readable, room, { ...completion, usedLength });
+        if (other !== undefined) return { ...other, wrong: 'length' };
+      }
+    }
+    return { ...expected, wrong: 'answer' };
+  }
+
+  /** What leads to this completion, which is done then. */
+  #explain(
+    expected: Prediction,
+    readable: Uint8Array,
+    room: number,
+    completion: Completion | undefined,
+  ): Prediction | undefined {
+    const follower = this.#follower;
+    if (follower !== undefined) {
+      const found = follower.request(readable, room, completion);
+      if (found !== undefined) this.#settle();
+      return found;
+    }
+    const { answer } = expected;
+    if (!(completion === undefined ? !answer.completed : agrees(answer, completion)))
+      return undefined;
+    this.#model.commit(expected);
+    return expected;
+  }
+
+  /** All that may become of an access, what the closest model says first. */
+  accesses(endpoint: number, address: bigint, length: number, right: number): AccessPrediction[] {
+    const follower = this.#follower;
+    if (follower === undefined)
+      return [this.#model.predictAccess(endpoint, address, length, right)];
+    return follower.models.flatMap((model) =>
+      model
+        .accessAlternatives(endpoint, address, length, right)
+        .map(({ prediction }) => prediction),
+    );
+  }
+
+  /** Something was seen that only some models do; false if none does. */
+  keep(does: (model: Model) => boolean): boolean {
+    if (this.#follower === undefined) return does(this.#model);
+    const kept = this.#follower.keep(does);
+    this.#settle();
+    return kept;
+  }
+
+  /** Something happened that all models take alike. */
+  each(does: (model: Model) => void): void {
+    if (this.#follower === undefined) does(this.#model);
+    else this.#follower.each(does);
+  }
+
+  /** A device reset. */
+  reset(): void {
+    if (this.#follower === undefined) this.#model.reset();
+    else this.#follower.reset();
+    this.#settle();
+  }
+
+  #settle(): void {
+    this.#model = this.#follower?.models[0] ?? this.#model;
+  }
+}
+
+const TAIL_BYTES = RequestTail.size;
