@@ -1,11 +1,8 @@
 /** How the driver of a disk waits for one of several queues. */
 
 import type { Clock } from '@viommu/common';
-import { type Bell, type Waitable, Waiter } from '@viommu/ring';
+import { type Bell, type Patience, type Waitable, Waiter } from '@viommu/ring';
 import type { DiskQueue } from './disk-queue.ts';
-
-/** Some milliseconds: a disk is busy for long, and its thread is best on a processor of its own. */
-const RETRY_POLLS = 400_000;
 
 /** All queues of a disk as one thing to wait for. */
 class AnyQueue implements Waitable {
@@ -46,11 +43,14 @@ export class DiskWaiter {
   readonly #idle: (() => void) | undefined;
   readonly #any: AnyQueue;
 
-  constructor(bell: Bell, clock: Clock, pollsMax: number | undefined, idle?: () => void) {
+  constructor(
+    bell: Bell,
+    clock: Clock,
+    pollsMax: number | Patience | undefined,
+    idle?: () => void,
+  ) {
     this.#bell = bell;
-    this.#waiter = new Waiter(
-      pollsMax === undefined ? { bell, retryPolls: RETRY_POLLS } : { bell, pollsMax },
-    );
+    this.#waiter = new Waiter(pollsMax === undefined ? { bell } : { bell, pollsMax });
     this.#clock = clock;
     this.#idle = idle;
     this.#any = new AnyQueue(bell);

@@ -2,7 +2,7 @@
 
 import type { Clock, Context, ErrorCode } from '@viommu/common';
 import type { Device, VirtioDma } from '@viommu/iommu';
-import type { GuestMemory } from '@viommu/ring';
+import type { GuestMemory, Patience } from '@viommu/ring';
 import type { DriverTransport } from '@viommu/transport';
 
 export interface BlkDriverOptions {
@@ -31,7 +31,7 @@ export interface BlkDriverOptions {
   /** How long {@link BlkDriver.readSync} and its like wait for the device to make progress. Default 5000. */
   readonly timeoutMs?: number;
   /** Looks at the rings before a wait sleeps. */
-  readonly pollsMax?: number;
+  readonly pollsMax?: number | Patience;
   /** Called in place of polling and sleeping, for a device in the same thread. It must let the device work. */
   readonly idle?: () => void;
 }

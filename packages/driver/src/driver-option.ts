@@ -8,7 +8,7 @@ import {
   VirtioFeature,
   featureMask,
 } from '@viommu/common';
-import type { GuestMemory } from '@viommu/ring';
+import type { GuestMemory, Patience } from '@viommu/ring';
 import type { DriverTransport } from '@viommu/transport';
 import type { FaultReport } from './event-queue.ts';
 import type { DmaPages } from './platform.ts';
@@ -32,7 +32,7 @@ export interface IommuDriverOptions {
   /** How long the device may make no progress before it is given up. */
   readonly timeoutMs?: number;
   /** Looks at the ring before a wait sleeps. */
-  readonly pollsMax?: number;
+  readonly pollsMax?: number | Patience;
   /** Called in place of polling and sleeping, for a device in the same thread. It must let the device work. */
   readonly idle?: () => void;
   /** What endpoints without a domain may reach: everything or nothing. The device's own choice if absent. */

@@ -1,6 +1,6 @@
 /** How the driver waits for its device. */
 
-import { type Bell, type Waitable, Waiter } from '@viommu/ring';
+import { type Bell, type Patience, type Waitable, Waiter } from '@viommu/ring';
 
 /** The ways of waiting that a request queue uses. */
 export interface DeviceWaiter {
@@ -18,8 +18,8 @@ export class BellWaiter extends Waiter implements DeviceWaiter {
   /** The bell's value before interrupts were looked at last: who sleeps looks at them afterwards. */
   #seen: number;
 
-  /** `pollsMax` looks before a sleep; 0 sleeps at once. */
-  constructor(bell: Bell, pollsMax?: number) {
+  /** `pollsMax` as in `Waiter`. */
+  constructor(bell: Bell, pollsMax?: number | Patience) {
     super(pollsMax === undefined ? { bell } : { bell, pollsMax });
     this.#bell = bell;
     this.#seen = bell.value();

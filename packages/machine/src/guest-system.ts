@@ -25,6 +25,7 @@ import {
   parseDeviceTreeSource,
   registerStubs,
 } from '@viommu/iommu';
+import { Patience } from '@viommu/ring';
 import type { GuestContext } from './guest.ts';
 import { GuestPages } from './guest-pages.ts';
 import { type TreeOptions, machineTree, nodePath } from './machine-tree.ts';
@@ -62,6 +63,8 @@ export interface SystemDisk {
   driver: BlkDriver | undefined;
 }
 
+/** Looks that take some milliseconds: a host with disks is busy, and best on a processor of its own. */
+const RETRY_POLLS = 400_000;
 /** Slots for bounce buffers take no more than this part of RAM, whatever the usual size of a pool is. */
 const POOL_SHARE = 4;
 const SMALL_POOL_SHARE = 32;
@@ -85,6 +88,8 @@ export class GuestSystem {
   readonly #guest: GuestContext;
   readonly #options: SystemOptions;
   readonly #concurrency: Concurrency = new Concurrency();
+  /** All drivers wait for the one host. */
+  readonly #patience: Patience = new Patience({ retryPolls: RETRY_POLLS });
   readonly #removeStubs: (() => void) | undefined;
   #driver: IommuDriver | undefined = undefined;
 
@@ -168,6 +173,7 @@ export class GuestSystem {
     this.#driver = this.#guest.startDriver({
       pages: this.#pages(),
       concurrency: this.#concurrency,
+      pollsMax: this.#patience,
       ...(bypass !== undefined && { bypass: bypass === 1 }),
       ...this.#options.driver,
     });
@@ -202,6 +208,7 @@ export class GuestSystem {
             dma: this.virtio,
             context: this.context,
             clock: this.clock,
+            pollsMax: this.#patience,
             ...options,
           });
         },

@@ -34,4 +34,5 @@ export { splitQueueBytes } from './split-layout.ts';
 export { TranslatedMemory, type TranslatedMemoryOptions } from './translated-memory.ts';
 export { Access, IDENTITY, PieceList, Translated, type Translator } from './translator.ts';
 export { ViewList } from './view-list.ts';
+export { Patience, type PatienceOptions } from './patience.ts';
 export { Waiter, type Waitable, type WaiterOptions } from './waiter.ts';

@@ -14,6 +14,7 @@
  */
 
 import type { Bell } from './bell.ts';
+import { Patience } from './patience.ts';
 
 /** What a side waits for. */
 export interface Waitable {
@@ -25,84 +26,45 @@ export interface Waitable {
   suppressNotification(): void;
 }
 
-/** Looks before the first sleep: some 100 µs, twice what it takes to wake the other side. */
-const POLLS_MAX = 10_000;
-/** Shorter polls are not worth it. */
-const POLLS_MIN = 200;
-/** Waits without polling before the first full poll, and at most. */
-const RETRY_PERIOD_MIN = 16;
-const RETRY_PERIOD_MAX = 1024;
-
 // Node 24 and later: tells the processor that this is a polling loop, which frees a sibling thread.
 const { pause } = Atomics as { pause?: (this: void) => void }; // Newer than the language level.
 
 export interface WaiterOptions {
   /** The bell the other side rings when it notifies. */
   readonly bell: Bell;
-  /** The largest number of looks before a sleep; 0 sleeps at once. */
-  readonly pollsMax?: number;
-  /**
-   * Looks of the poll that finds out now and then whether polling pays again; `pollsMax` if absent.
-   *
-   * Two threads that wake each other tend to end up on one processor, and stay there as long as one of them sleeps
-   * whenever the other runs. Only if both want to run for longer than a turn of the scheduler, some milliseconds, does it
-   * move one of them to a processor that is free. So many looks help two threads that are alone, and cost three.
-   */
-  readonly retryPolls?: number;
+  /** The most looks before a sleep, 0 for none; or what others have learnt who wait for the same thread. */
+  readonly pollsMax?: number | Patience;
 }
 
 /** Waits for one other side. */
 export class Waiter {
   readonly #bell: Bell;
-  readonly #pollsMax: number;
-  readonly #retryPolls: number;
-  /** Looks in the next poll; 0 while polling does not pay. */
-  #polls: number;
-  /** Waits between two full polls while it does not, and how many are left. */
-  #retryPeriod = RETRY_PERIOD_MIN;
-  #untilRetry = RETRY_PERIOD_MIN;
+  readonly #patience: Patience;
   /** How often a wait went to sleep. */
   sleeps = 0;
 
-  constructor({ bell, pollsMax = POLLS_MAX, retryPolls = pollsMax }: WaiterOptions) {
+  constructor({ bell, pollsMax }: WaiterOptions) {
     this.#bell = bell;
-    this.#pollsMax = pollsMax;
-    this.#retryPolls = retryPolls;
-    this.#polls = pollsMax;
+    this.#patience =
+      pollsMax instanceof Patience
+        ? pollsMax
+        : new Patience(pollsMax === undefined ? {} : { pollsMax });
   }
 
   /**
    * Polls only. True as soon as `target` is ready, false when the looks are used up; one look there always is.
    */
   poll(target: Waitable): boolean {
-    let limit = this.#polls;
-    if (limit === 0) {
-      this.#untilRetry -= 1;
-      if (this.#untilRetry === 0) limit = this.#retryPolls;
-    }
+    const limit = this.#patience.begin();
     for (let looks = 0; looks <= limit; looks += 1) {
       if (target.ready()) {
-        if (limit > 0 && this.#polls < this.#pollsMax) this.#succeed(looks);
+        if (limit > 0) this.#patience.succeed(looks);
         return true;
       }
       if (pause !== undefined && (looks & 15) === 15) pause();
     }
-    if (limit > 0) this.#fail();
+    if (limit > 0) this.#patience.fail();
     return false;
-  }
-
-  #succeed(looks: number): void {
-    // So late that a sleep would have been better; but the next poll may find the other side on a processor of its own.
-    if (looks > this.#pollsMax) return this.#fail();
-    this.#polls = Math.min(this.#pollsMax, 2 * Math.max(this.#polls, looks, POLLS_MIN));
-    this.#retryPeriod = RETRY_PERIOD_MIN;
-  }
-
-  #fail(): void {
-    const polls = this.#polls >>> 1;
-    if (this.#polls === 0) this.#retryPeriod = Math.min(2 * this.#retryPeriod, RETRY_PERIOD_MAX);
-    this.#polls = polls < POLLS_MIN ? 0 : polls;
-    if (this.#polls === 0) this.#untilRetry = this.#retryPeriod;
   }
 
   /**
