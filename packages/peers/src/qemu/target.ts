@@ -25,7 +25,9 @@ import { SD_DMA_BYTES_MAX, SD_DMA_LAST, SdDma, sdDmaDevice } from './sd-dma.ts';
 import { accessWidth } from './virtio-pci.ts';
 
 /** A case takes some 100 ms, on a machine with much other work a hundred times that. One that hangs takes this long. */
-const LIFE_MS = 16_000;
+const LIFE_MS = 14_000;
+/** Longer than the life of two: a case may start one anew. */
+const CASE_MS = 30_000;
 /** Where the endpoints are: three functions that can do DMA. */
 const SLOTS = [5, 6, 7] as const;
 /** What a PC tells its IOMMU to leave alone. */
@@ -51,6 +53,7 @@ export function qemuTarget(name = 'qemu', root?: string): DeviceTargetFactory {
   const manifest = qemuManifest(program.version);
   return {
     name: `qemu ${program.version}`,
+    caseTimeoutMs: CASE_MS,
     apart: true,
     open: (wish) => new QemuTarget(program, wish),
     ...(manifest === undefined ? {} : { manifest }),
