@@ -24,6 +24,8 @@ export interface SendOptions {
   /** Sizes of the pieces of the readable part; what is left over is one more. Likewise the writable part. */
   readonly readableCuts?: readonly number[];
   readonly writableCuts?: readonly number[];
+  /** What memory holds right behind the readable part, which the device has no business to look at. */
+  readonly behind?: Uint8Array;
   /** Puts the buffers from this one on into an indirect table. */
   readonly indirectFrom?: number;
   /** Sent by the framework. */
@@ -62,7 +64,7 @@ export class Courier {
     const { writable = RequestTail.size, fill = FILL, label = labelOf(readable) } = options;
     const target = this.#target;
     const exchange = this.#transcript.request(readable, label, options.routine === true);
-    const request = this.#place(readable);
+    const request = this.#place(readable, options.behind);
     const answer = this.#place(new Uint8Array(writable).fill(fill));
     const buffers = [
       ...pieces(request, readable.length, options.readableCuts, false),
@@ -84,7 +86,7 @@ export class Courier {
       return broken;
     }, ANSWER_MS);
     if (!answered && this.needsReset) broken = true;
-    this.#checkGuards(request, readable, label);
+    this.#checkGuards(request, readable, label, true, options.behind);
     if (!ring.ready()) {
       this.#checkGuards(answer, new Uint8Array(writable), label, false);
       if (broken) {
@@ -115,27 +117,41 @@ export class Courier {
     return exchange.answer;
   }
 
-  #place(bytes: Uint8Array): bigint {
-    const around = new Uint8Array(bytes.length + 2 * GUARD_BYTES).fill(GUARD);
-    around.set(bytes, GUARD_BYTES);
+  #place(bytes: Uint8Array, behind: Uint8Array = new Uint8Array(0)): bigint {
+    const around = guarded(bytes, behind);
     const at = this.#arena.exchange(around.length);
     writeBytes(this.#target.memory, at, around);
     return at + BigInt(GUARD_BYTES);
   }
 
-  #checkGuards(at: bigint, content: Uint8Array, label: string, readable = true): void {
+  #checkGuards(
+    at: bigint,
+    content: Uint8Array,
+    label: string,
+    readable = true,
+    behind?: Uint8Array,
+  ): void {
     const around = readBytes(
       this.#target.memory,
       at - BigInt(GUARD_BYTES),
       content.length + 2 * GUARD_BYTES,
     );
     const end = GUARD_BYTES + content.length;
-    const guards = [around.subarray(0, GUARD_BYTES), around.subarray(end)];
-    if (guards.some((guard) => guard.some((byte) => byte !== GUARD)))
+    const expected = guarded(content, behind);
+    const isGuard = (index: number): boolean => index < GUARD_BYTES || index >= end;
+    if (around.some((byte, index) => isGuard(index) && byte !== expected[index]))
       throw new Violation(`${label}: the device wrote outside the buffers`, 'fail');
     if (readable && !content.every((byte, index) => byte === around[GUARD_BYTES + index]))
       throw new Violation(`${label}: the device wrote into the readable part`, 'fail');
   }
+}
+
+/** Bytes with guards around them, the first of which behind them may be something else. */
+function guarded(bytes: Uint8Array, behind: Uint8Array = new Uint8Array(0)): Uint8Array {
+  const around = new Uint8Array(bytes.length + 2 * GUARD_BYTES).fill(GUARD);
+  around.set(bytes, GUARD_BYTES);
+  around.set(behind.subarray(0, GUARD_BYTES), GUARD_BYTES + bytes.length);
+  return around;
 }
 
 const TYPES = ['', 'ATTACH', 'DETACH', 'MAP', 'UNMAP', 'PROBE'];

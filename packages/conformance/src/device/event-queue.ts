@@ -4,7 +4,7 @@ import { FaultRecord } from '@viommu/common';
 import type { GuestMemory } from '@viommu/ring';
 import { readBytes, writeBytes } from '../ring/bytes.ts';
 import type { TestRing } from '../ring/test-ring.ts';
-import { Violation } from '../verdict.ts';
+import { Skipped, Violation } from '../verdict.ts';
 import type { Arena } from './arena.ts';
 
 /** A buffer that came back. */
@@ -23,11 +23,19 @@ export interface EventAnswer {
 export const EVENT_FILL = 0xff;
 const GUARD_BYTES = 32;
 
+interface Posted {
+  readonly address: bigint;
+  readonly length: number;
+  readonly descriptors: number;
+}
+
 export class EventQueue {
   readonly ring: TestRing;
   readonly #memory: GuestMemory;
   readonly #arena: Arena;
-  readonly #posted = new Map<number, { readonly address: bigint; readonly length: number }>();
+  readonly #posted = new Map<number, Posted>();
+  /** Those of all buffers that are out. */
+  #descriptors = 0;
 
   constructor(ring: TestRing, memory: GuestMemory, arena: Arena) {
     this.ring = ring;
@@ -37,6 +45,9 @@ export class EventQueue {
 
   /** Makes one buffer available, filled with {@link EVENT_FILL}; `cuts` are the lengths of its pieces. */
   post(...cuts: readonly number[]): void {
+    this.#descriptors += cuts.length;
+    if (this.#descriptors > this.ring.size)
+      throw new Skipped(`an event queue of ${this.ring.size} is too small for this case`);
     const length = cuts.reduce((sum, cut) => sum + cut, 0);
     const address = this.#arena.allocate(length + GUARD_BYTES);
     writeBytes(this.#memory, address, new Uint8Array(length + GUARD_BYTES).fill(EVENT_FILL));
@@ -48,7 +59,7 @@ export class EventQueue {
         return buffer;
       }),
     );
-    this.#posted.set(id, { address, length });
+    this.#posted.set(id, { address, length, descriptors: cuts.length });
   }
 
   /** All buffers that came back since the last call. */
@@ -59,7 +70,8 @@ export class EventQueue {
       this.#posted.delete(used.id);
       if (posted === undefined)
         throw new Violation(`an event comes back under id ${used.id}, which is not out`, 'fail');
-      const { address, length } = posted;
+      const { address, length, descriptors } = posted;
+      this.#descriptors -= descriptors;
       const around = readBytes(this.#memory, address, length + GUARD_BYTES);
       const bytes = around.slice(0, length);
       const overrun = around.subarray(length).some((byte) => byte !== EVENT_FILL);

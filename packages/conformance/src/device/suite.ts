@@ -25,6 +25,7 @@ import { RESERVED_MEMORY_CASES } from './iommu/reserved-memory.ts';
 import { TRANSLATION_CASES } from './iommu/translation.ts';
 import { UNMAP_EXAMPLE_CASES } from './iommu/unmap-example.ts';
 import { UNMAP_CASES } from './iommu/unmap.ts';
+import { OPEN_CHOICE_CASES } from './open-choice.ts';
 import { REGISTER_CASES } from './mmio/register.ts';
 import { DAMAGE_CASES, NEEDS_RESET_CASES } from './virtqueue/damage.ts';
 import { FRAMING_CASES } from './virtqueue/framing.ts';
@@ -69,5 +70,6 @@ export const DEVICE_CASES: readonly DeviceCase[] = [
   ...QUEUE_RESET_CASES,
   ...SUSPEND_CASES,
   ...REGISTER_CASES,
+  ...OPEN_CHOICE_CASES,
   ...DAMAGE_CASES,
 ];

@@ -121,6 +121,11 @@ export const CONFIGURATION_CASES: readonly DeviceCase[] = [
         const before = fields(s);
         s.target.writeConfig(offset, 4, ((before[offset / 4] ?? 0) ^ 0xffff_ffff) >>> 0);
         s.check(same(fields(s), before), `the word at ${offset} was written`);
+        // One byte, and a value that bypass could have.
+        const { bypass } = s.config;
+        s.target.writeConfig(offset, 1, 1 - bypass);
+        s.check(same(fields(s), before), `the byte at ${offset} was written`);
+        s.check(s.config.bypass === bypass, `a write of the byte at ${offset} went to bypass`);
       }
     },
   }),

@@ -141,11 +141,15 @@ export const MAP_CASES: readonly DeviceCase[] = [
       const domain = s.attached();
       // 101 is prime: all even pages of the first 202, in an order that is none.
       const pages = Array.from({ length: 101 }, (_, turn) => 2 * ((turn * 37) % 101));
-      for (const page of pages) s.expect(s.mapPages(domain, page), Status.OK);
+      for (const page of pages) {
+        const answer = s.mapPages(domain, page);
+        if (answer.status === Status.NOMEM) s.skip('the device has no room for so many');
+        s.expect(answer, Status.OK);
+      }
       for (const page of pages) s.expect(s.mapPages(domain, page), Status.INVAL);
       s.expect(s.provoke(mapOf(s, domain, 99, 3)), Status.INVAL);
       s.expect(s.provoke(mapOf(s, domain, 0, 202)), Status.INVAL);
-      for (const page of pages) s.expect(s.mapPages(domain, page + 1), Status.OK);
+      for (const page of pages) s.expect(s.mapPages(domain, page + 1), Status.OK, Status.NOMEM);
     },
   }),
   defineCase({

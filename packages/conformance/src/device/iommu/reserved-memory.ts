@@ -27,6 +27,8 @@ const TWO: readonly TargetRegion[] = [
 ];
 
 /** Where the targets of this package have their memory. */
+/** In a page of it. */
+const EDGES = { start: 0x4002_0100n, last: 0x4002_02ffn } as const;
 const WINDOW = { start: 0x4000_0000n, last: 0x400f_ffffn } as const;
 
 export const RESERVED_MEMORY_CASES: readonly DeviceCase[] = [
@@ -191,6 +193,25 @@ export const RESERVED_MEMORY_CASES: readonly DeviceCase[] = [
       run: (s) => contained(s, 'reserved', state),
     }),
   ),
+  defineCase({
+    id: 'iommu.dev.resv.access-contained#edges',
+    title: 'the first and the last byte of a reserved region are not accessed, and their neighbours are',
+    needs: ['dma', 'reserved', 'bypass-config'],
+    wish: { reserved: [{ ...EDGES, type: 'reserved' }] },
+    run: (s) => {
+      setBypass(s, true);
+      let start = memory(s);
+      while (start + unitBytes(s) <= EDGES.start) start = memory(s);
+      const { id, reserved = [] } = s.dma.endpoints[0] ?? s.skip('no endpoint makes accesses');
+      const inside = start < EDGES.start && start + unitBytes(s) - 1n > EDGES.last;
+      if (!inside || !reserved.some((one) => one.start === EDGES.start && one.last === EDGES.last))
+        s.skip('the region does not lie in the memory of the suite');
+      for (const at of [EDGES.start - 1n, EDGES.last + 1n])
+        s.check(s.dma.write(id, at, at, 1).reached, `the byte at ${hex(at)} is kept off`);
+      for (const at of [EDGES.start, EDGES.last])
+        s.check(!s.dma.write(id, at, at, 1).reached, `the byte at ${hex(at)} was written`);
+    },
+  }),
   defineCase({
     id: 'open.6.12',
     title: 'a write to the MSI region changes no memory',

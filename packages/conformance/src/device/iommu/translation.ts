@@ -138,6 +138,20 @@ export const TRANSLATION_CASES: readonly DeviceCase[] = [
     }),
   ),
   defineCase({
+    id: 'fact.iommu.translate#physical',
+    title: 'physical addresses are not cut to 32 bits',
+    needs: ['dma', 'map-unmap'],
+    run: (s) => {
+      const endpoint = s.dma.endpoint();
+      const domain = s.attached(endpoint);
+      const phys = memory(s);
+      s.setUp(mapUnit(s, domain, 0, phys + 0x1_0000_0000n));
+      // Nothing is written: who knows what is up there.
+      const { virtStart } = unit(s, 0);
+      s.must(!s.dma.read(endpoint, virtStart, phys).reached, 'the upper half is ignored');
+    },
+  }),
+  defineCase({
     id: 'fact.iommu.isolation',
     title: 'the same address leads two domains to memory of their own',
     needs: ['two-dma', 'map-unmap'],

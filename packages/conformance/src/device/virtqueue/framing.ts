@@ -90,6 +90,7 @@ export const FRAMING_CASES: readonly DeviceCase[] = [
       start:
         format === 'split' ? { without: PACKED, queueSize: 8 } : { with: PACKED, queueSize: 8 },
       run: (s) => {
+        if (s.running.requests.size < 8) s.skip('the queue is too small for this case');
         const domain = s.attached();
         for (let turn = 0; turn < 40; turn += 1) {
           const cuts = {

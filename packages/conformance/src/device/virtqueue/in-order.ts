@@ -19,6 +19,7 @@ export const IN_ORDER_CASES: readonly DeviceCase[] = [
     run: (s) => {
       const ring = s.running.requests;
       if (!(ring instanceof SplitRing)) return s.skip('the ring is not split');
+      if (ring.size < 4 * PAIRS) return s.skip('the queue is too small for this case');
       const { memory } = s.target;
       const slots = Array.from({ length: 2 * PAIRS }, (_, index) => index);
       const usedAt = memory.locate(

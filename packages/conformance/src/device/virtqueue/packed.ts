@@ -165,6 +165,7 @@ export const PACKED_CASES: readonly DeviceCase[] = [
     title: 'a used descriptor stays as it is while others are used',
     run: (s) => {
       const ring = packedRing(s);
+      if (ring.size < 8) s.skip('the queue is too small for this case');
       s.checkServes();
       const before = slotBytes(s, ring, 0);
       for (let turn = 0; turn < 3; turn += 1) {

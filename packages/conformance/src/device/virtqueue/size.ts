@@ -51,7 +51,11 @@ export const SIZE_CASES: readonly DeviceCase[] = [
         const seen = new Set<string>();
         for (const bytes of lengthsBelow(good.bytes)) {
           const request = good.make(s);
-          const answer = s.attempt(request.slice(0, bytes), { writable: writableOf(good, s) });
+          // The rest lies behind it in memory, where no honest device finds it.
+          const answer = s.attempt(request.slice(0, bytes), {
+            writable: writableOf(good, s),
+            behind: request.subarray(bytes),
+          });
           seen.add(answer?.toString() ?? 'the device asks for a reset');
           if (answer === undefined) break;
           s.check(!answer.ok, `it is reported as OK with ${bytes} bytes`);
