@@ -24,7 +24,7 @@ const COUNTS_OF_BYTES = [1n, 2n, 9n, 0x800n, 0x1000n, 0x1801n] as const;
 
 export class AddressSource {
   readonly #random: Random;
-  readonly #model: Model;
+  readonly #modelNow: () => Model;
   readonly #granule: bigint;
   readonly #data: { readonly start: bigint; readonly bytes: number };
   /** Where this stream works for the most part: mappings shall meet. */
@@ -32,12 +32,12 @@ export class AddressSource {
 
   constructor(
     random: Random,
-    model: Model,
+    modelNow: () => Model,
     pageSizeMask: bigint,
     data: { readonly start: bigint; readonly bytes: number },
   ) {
     this.#random = random;
-    this.#model = model;
+    this.#modelNow = modelNow;
     this.#granule = pageSizeMask & -pageSizeMask || 1n;
     this.#data = data;
     this.#home = random.pick(EDGES);
@@ -69,7 +69,7 @@ export class AddressSource {
   /** What an UNMAP names: a mapping as a whole, several of them, a part of one, or any range. */
   removal(domain: number, odd: boolean): readonly [start: bigint, last: bigint] {
     const random = this.#random;
-    const mappings = this.#model.mappings(domain);
+    const mappings = this.#modelNow().mappings(domain);
     if (mappings.length === 0 || random.once(4)) return this.range(odd);
     const first = random.number(mappings.length);
     const from = mappings[first]!; // Below the length.
@@ -112,9 +112,9 @@ export class AddressSource {
   }
 
   #mapping(): Mapping | undefined {
-    const { domains } = this.#model;
+    const { domains } = this.#modelNow();
     if (domains.length === 0) return undefined;
-    const mappings = this.#model.mappings(this.#random.pick(domains));
+    const mappings = this.#modelNow().mappings(this.#random.pick(domains));
     return mappings.length === 0 ? undefined : this.#random.pick(mappings);
   }
 }

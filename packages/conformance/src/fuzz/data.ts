@@ -1,10 +1,19 @@
 /** The bytes that endpoints may access, and what should be in them. */
 
-import type { Piece } from '../model/access.ts';
-import type { DeviceTarget } from '../target.ts';
+import type { AccessPrediction, Piece } from '../model/access.ts';
+import type { DeviceTarget, DmaDirection, DmaOutcome } from '../target.ts';
 import { Deviation } from './deviation.ts';
 import type { Guest } from './guest.ts';
 import { DATA_BYTES } from './limit.ts';
+
+/** An access that was made. */
+export interface SeenAccess {
+  readonly direction: DmaDirection;
+  readonly outcome: DmaOutcome;
+  /** What the buffer held before, and holds now. */
+  readonly before: Uint8Array;
+  readonly bytes: Uint8Array;
+}
 
 /** Where the pieces of an access lie: all of them in the data, none of them in memory, or anywhere else. */
 export type Reach = 'data' | 'nowhere' | 'elsewhere';
@@ -19,6 +28,11 @@ export class Data {
     this.#guest = guest;
     for (let at = 0; at < DATA_BYTES; at += 1) this.#expected[at] = (at * 7) ^ (at >>> 8);
     guest.writeData(this.#expected);
+  }
+
+  /** Whatever is there now is as it should be. */
+  accept(): void {
+    this.#guest.readData(this.#expected);
   }
 
   /** Bytes unlike any before. */
@@ -50,6 +64,18 @@ export class Data {
       bytes.set(this.#expected.subarray(at, at + length), offset),
     );
     return bytes;
+  }
+
+  /** True if what was seen is what this predicts. */
+  explains({ pieces, fault }: AccessPrediction, seen: SeenAccess): boolean {
+    const { direction, outcome, before, bytes } = seen;
+    if (fault !== undefined)
+      return outcome !== 'done' && (direction === 'write' || sameBytes(bytes, before));
+    if (this.reach(pieces) !== 'data') return true;
+    if (outcome === 'refused') return false;
+    return direction === 'read'
+      ? sameBytes(bytes, this.read(pieces, before))
+      : this.holds(pieces, bytes);
   }
 
   /** True if the bytes are there after a write through these pieces. */

@@ -3,11 +3,13 @@
 import { ADDRESS_MAX, AttachFlag, FaultRecord, IommuConfig, RequestType } from '@viommu/common';
 import { attachBytes, detachBytes, mapBytes, probeBytes, unmapBytes } from '../device/request.ts';
 import type { Model } from '../model/model.ts';
+import type { DeviceTarget } from '../target.ts';
 import { AddressSource } from './address.ts';
-import { BATCH_MAX } from './limit.ts';
+import { disorder } from './disorder.ts';
+import { BATCH_MAX, DATA_BYTES, Place } from './limit.ts';
 import { randomRefusal } from './platform.ts';
 import type { Random } from './random.ts';
-import type { AccessStep, RequestStep, Step } from './stream.ts';
+import type { AccessStep, RequestStep, Setup, Step } from './stream.ts';
 
 /** What streams do, and how often as a rule. */
 const OPERATIONS = {
@@ -22,6 +24,7 @@ const OPERATIONS = {
   config: 2,
   reset: 1,
   save: 1,
+  disorder: 1,
 } as const;
 
 type Operation = keyof typeof OPERATIONS;
@@ -33,7 +36,7 @@ const LENGTHS = [1, 1, 2, 8, 64, 0x7ff, 0x800, 0xfff, 0x1000];
 
 export class Generator {
   readonly #random: Random;
-  readonly #model: Model;
+  readonly #modelNow: () => Model;
   readonly #addresses: AddressSource;
   readonly #endpoints: readonly number[];
   readonly #domains: readonly number[];
@@ -44,19 +47,22 @@ export class Generator {
   readonly #odd: number;
   readonly #cuts: number;
   readonly #batches: readonly number[];
+  readonly #setup: Setup;
+  readonly #window: { readonly start: bigint; readonly bytes: number };
   #left = 0;
+  #excursion: ReturnType<typeof disorder> | undefined;
 
-  /** `endpoints` are the numbers that requests name; `data` is where accesses may end up. */
-  constructor(
-    random: Random,
-    model: Model,
-    endpoints: readonly number[],
-    data: { readonly start: bigint; readonly bytes: number },
-  ) {
-    const config = IommuConfig.read(new DataView(model.config().buffer));
+  /** For a target that was just opened; `modelNow` says what is known of it at any time. */
+  constructor(random: Random, modelNow: () => Model, setup: Setup, target: DeviceTarget) {
+    const { window } = target;
+    const endpoints = target.endpoints.filter(({ role }) => role !== 'alias').map(({ id }) => id);
+    const data = { start: window.start + BigInt(Place.DATA), bytes: DATA_BYTES };
+    this.#setup = setup;
+    this.#window = window;
+    const config = IommuConfig.read(new DataView(modelNow().config().buffer));
     this.#random = random;
-    this.#model = model;
-    this.#addresses = new AddressSource(random, model, config.pageSizeMask, data);
+    this.#modelNow = modelNow;
+    this.#addresses = new AddressSource(random, modelNow, config.pageSizeMask, data);
     this.#endpoints = endpoints.filter(() => !random.once(4));
     if (this.#endpoints.length === 0) this.#endpoints = endpoints;
     this.#domains = random.pick([[1], [1, 2], [1, 2, 3], DOMAIN_EDGES]);
@@ -68,6 +74,9 @@ export class Generator {
   }
 
   next(): Step {
+    const excursion = this.#excursion?.next();
+    if (excursion?.done === false) return excursion.value;
+    this.#excursion = undefined;
     const operation = this.#random.pick(this.#operations);
     switch (operation) {
       case 'access':
@@ -90,6 +99,12 @@ export class Generator {
         };
       case 'save':
         return this.#random.once(4) ? { kind: 'save' } : this.next();
+      case 'disorder':
+        if (this.#random.once(4))
+          this.#excursion = disorder(this.#random, this.#setup, this.#window, () =>
+            this.#request(this.#random.pick(['map', 'probe', 'attach', 'unmap'])),
+          );
+        return this.next();
       default:
         return this.#request(operation);
     }
@@ -129,7 +144,7 @@ export class Generator {
       }
       case 'detach': {
         const endpoint = this.#endpoint();
-        const own = odd ? undefined : this.#model.domainOf(endpoint);
+        const own = odd ? undefined : this.#modelNow().domainOf(endpoint);
         return detachBytes(own ?? this.#domain(odd), endpoint);
       }
       case 'map': {
@@ -190,7 +205,7 @@ export class Generator {
 
   /** Mostly a domain that exists. */
   #living(odd: boolean): number {
-    const { domains } = this.#model;
+    const { domains } = this.#modelNow();
     return odd || domains.length === 0 ? this.#domain(odd) : this.#random.pick(domains);
   }
 

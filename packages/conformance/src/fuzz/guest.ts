@@ -22,6 +22,7 @@ import type { Event } from '../model/event.ts';
 import { locate } from '../ring/bytes.ts';
 import { type DeviceTarget, type DmaOutcome, TargetFailure } from '../target.ts';
 import { Deviation } from './deviation.ts';
+import { cut, roomOf } from './framing.ts';
 import {
   BATCH_MAX,
   DATA_BYTES,
@@ -118,6 +119,27 @@ export class Guest {
       if (!this.#flush(steps, from, completions)) return completions;
     }
     return completions;
+  }
+
+  /** Makes a request available in `slot`, as far as there is room, and waits for nothing. */
+  offer(step: RequestStep, slot: number): void {
+    if (this.#requests?.fault === undefined && this.#add(step, slot % BATCH_MAX))
+      this.#requests?.publish();
+  }
+
+  poke(at: number, bytes: Uint8Array): void {
+    const { memory, window } = this.target;
+    const length = Math.min(bytes.length, window.bytes - at);
+    if (length > 0) memory.write(this.#window + at, bytes, 0, length);
+  }
+
+  /** Notifies, and lets the device work until it has nothing left to do. */
+  kick(queue: number): void {
+    const { target } = this;
+    target.notify(queue);
+    // One that always finds more to do is taken for one that never ends.
+    if (target.quietMs === 0) target.wait(() => false, ANSWER_MS);
+    else target.wait(() => this.needsReset, target.quietMs);
   }
 
   /** Adds a buffer to the event queue; false if there are enough. */
@@ -260,27 +282,3 @@ export class Guest {
 
 /** The most buffers of one request. */
 const QUEUE_BUFFERS = 16;
-
-/** Writable bytes that a request really has: a chain has a buffer. */
-export function roomOf({ readable, room }: RequestStep): number {
-  return Math.min(Math.max(room, readable.length === 0 ? 1 : 0), WRITABLE_MAX);
-}
-
-/** The bytes of a request that the device sees. */
-export function readableOf({ readable }: RequestStep): Uint8Array {
-  return readable.length > READABLE_MAX ? readable.subarray(0, READABLE_MAX) : readable;
-}
-
-function cut(
-  total: number,
-  sizes: readonly number[],
-  add: (at: number, bytes: number) => void,
-): void {
-  let at = 0;
-  for (const size of sizes) {
-    const bytes = Math.min(size, total - at);
-    if (bytes > 0) add(at, bytes);
-    at += Math.max(bytes, 0);
-  }
-  if (total > at) add(at, total - at);
-}

@@ -1,18 +1,18 @@
 /** One stream, with the target and the model side by side: whatever can be seen of one is compared with the other. */
 
 import { IommuConfig, IommuFeature, MapFlag, hasFeature } from '@viommu/common';
-import type { AccessPrediction } from '../model/access.ts';
 import { type Answer, type Completion } from '../model/answer.ts';
 import type { Choices } from '../model/choice.ts';
 import type { Event } from '../model/event.ts';
 import type { Model } from '../model/model.ts';
-import type { DeviceTarget, DmaDirection, DmaOutcome } from '../target.ts';
+import type { DeviceTarget } from '../target.ts';
 import { checkBooks, checkConfig, configOf } from './books.ts';
 import type { PairCoverage } from './coverage.ts';
 import { Data, sameBytes } from './data.ts';
 import { Deviation, signatureOf } from './deviation.ts';
 import { checkEvents, checkRecords } from './events.ts';
-import { Guest, readableOf, roomOf } from './guest.ts';
+import { readableOf, roomOf } from './framing.ts';
+import { Guest } from './guest.ts';
 import { BATCH_MAX } from './limit.ts';
 import { Oracle } from './oracle.ts';
 import { formatAccess, formatAnswer, formatCompletion, formatLengths, nameOf } from './wording.ts';
@@ -40,6 +40,10 @@ export class Lockstep {
   readonly #known: ReadonlySet<string>;
   #held: RequestStep[] = [];
   #broken = false;
+  /** True while the driver breaks rules. */
+  #wild = false;
+  /** Requests made available since. */
+  #offered = 0;
   #sinceBooks = 0;
   #sinceData = 0;
 
@@ -65,6 +69,10 @@ export class Lockstep {
 
   /** Takes one step. @throws {Deviation} @throws {TargetFailure} */
   step(step: Step): void {
+    if (this.#wild && step.kind !== 'reset') {
+      this.#breakRules(step);
+      return;
+    }
     if (step.kind === 'request') {
       if (this.#broken) return;
       this.#held.push(step);
@@ -77,8 +85,22 @@ export class Lockstep {
     this.#look();
   }
 
+  /** A step while nothing is compared. */
+  #breakRules(step: Step): void {
+    if (step.kind === 'request') {
+      this.#guest.offer(step, this.#offered);
+      this.#offered += 1;
+    } else if (step.kind === 'post') this.#guest.post(step.bytes);
+    else if (step.kind === 'poke') this.#guest.poke(step.at, step.bytes);
+    else if (step.kind === 'kick') {
+      this.tally.requests += this.#offered;
+      this.#guest.kick(step.queue);
+    }
+  }
+
   /** Sends what is held, and compares all there is. */
   end(): void {
+    if (this.#wild) return;
     this.#send();
     this.#lookAtAll();
   }
@@ -104,6 +126,14 @@ export class Lockstep {
         return this.#reset(step);
       case 'save':
         if (!this.#broken) this.#target.save?.();
+        return;
+      case 'wild':
+        this.#wild = !this.#broken;
+        this.#offered = 0;
+        return;
+      // They mean something only while rules are broken.
+      case 'poke':
+      case 'kick':
     }
   }
 
@@ -164,7 +194,7 @@ export class Lockstep {
     const outcome = this.#guest.access(step, bytes);
     const seen = { direction, outcome, before, bytes };
     const [first] = predictions;
-    const found = predictions.find((one) => this.#explains(one, seen));
+    const found = predictions.find((one) => this.#data.explains(one, seen));
     if (first === undefined || found === undefined)
       throw new Deviation(
         'access',
@@ -175,7 +205,7 @@ export class Lockstep {
       this.#oracle.keep((model) =>
         model
           .accessAlternatives(endpoint, address, length, right)
-          .some(({ prediction }) => this.#explains(prediction, seen)),
+          .some(({ prediction }) => this.#data.explains(prediction, seen)),
       );
     if (direction === 'write') this.#data.written(found.pieces, bytes);
     this.coverage?.add(found.fault === undefined ? direction : nameOf(found.fault.reason));
@@ -184,18 +214,6 @@ export class Lockstep {
     if (this.#oracle.strict)
       this.#events(this.model.access(endpoint, address, length, right).events);
     else checkRecords(this.#guest.takeEvents(0), endpoint);
-  }
-
-  /** True if what was seen is what this predicts. */
-  #explains({ pieces, fault }: AccessPrediction, seen: SeenAccess): boolean {
-    const { direction, outcome, before, bytes } = seen;
-    if (fault !== undefined)
-      return outcome !== 'done' && (direction === 'write' || sameBytes(bytes, before));
-    if (this.#data.reach(pieces) !== 'data') return true;
-    if (outcome === 'refused') return false;
-    return direction === 'read'
-      ? sameBytes(bytes, this.#data.read(pieces, before))
-      : this.#data.holds(pieces, bytes);
   }
 
   #events(expected: readonly Event[]): void {
@@ -232,6 +250,9 @@ export class Lockstep {
       this.#oracle.reset();
     }
     this.#broken = true;
+    // Where bytes went while rules were broken is nobody's fault.
+    if (this.#wild) this.#data.accept();
+    this.#wild = false;
     this.#lookAtAll();
     this.#start(refuse);
   }
@@ -264,14 +285,6 @@ export class Lockstep {
     for (const id of this.model.domains) size += this.model.mappings(id).length;
     return size;
   }
-}
-
-interface SeenAccess {
-  readonly direction: DmaDirection;
-  readonly outcome: DmaOutcome;
-  /** What the buffer held before, and holds now. */
-  readonly before: Uint8Array;
-  readonly bytes: Uint8Array;
 }
 
 const LAST = 0xffff_ffff_ffff_ffffn;

@@ -4,7 +4,6 @@ import type { DeviceTargetFactory } from '../target.ts';
 import type { PairCoverage } from './coverage.ts';
 import { type Finding, symptomOf } from './finding.ts';
 import { Generator } from './generator.ts';
-import { DATA_BYTES, Place } from './limit.ts';
 import { Lockstep, type Tally } from './lockstep.ts';
 import { randomSetup } from './platform.ts';
 import { Random } from './random.ts';
@@ -44,10 +43,7 @@ export async function runSeed(
   const taken: Step[] = [];
   return guarded(factory, { setup, steps: taken }, { seed, tolerated }, (lockstep, target) => {
     lockstep.coverage = coverage;
-    const { window } = target;
-    const data = { start: window.start + BigInt(Place.DATA), bytes: DATA_BYTES };
-    const ids = target.endpoints.filter(({ role }) => role !== 'alias').map(({ id }) => id);
-    const generator = new Generator(random, lockstep.model, ids, data);
+    const generator = new Generator(random, () => lockstep.model, setup, target);
     for (let count = 0; count < steps; count += 1) {
       const step = generator.next();
       taken.push(step);

@@ -45,7 +45,18 @@ export function stepFrom(record: unknown): Step | undefined {
       return { kind: 'reset', of, refuse };
     }
     case 'save':
-      return { kind: 'save' };
+    case 'wild':
+      return { kind: step['kind'] };
+    case 'poke': {
+      const { at, bytes } = step;
+      if (!isUint(at) || !(bytes instanceof Uint8Array) || bytes.length > BYTES_MAX)
+        return undefined;
+      return { kind: 'poke', at, bytes: Uint8Array.from(bytes) };
+    }
+    case 'kick': {
+      const { queue } = step;
+      return isBelow(queue, BYTES_MAX) ? { kind: 'kick', queue } : undefined;
+    }
     default:
       return undefined;
   }

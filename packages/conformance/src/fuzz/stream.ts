@@ -1,6 +1,7 @@
 /** What a fuzzer sends: a device as it is set up, and steps. Plain data, so that it can be stored and cut. */
 
 import { IommuConfig, type StreamEvent, annotateRequest } from '@viommu/common';
+import { hexOf } from '../device/transcript.ts';
 import type { RingFormat } from '../device/start.ts';
 import { attachBytes, detachBytes, mapBytes, probeBytes, unmapBytes } from '../device/request.ts';
 import type { DmaDirection, TargetWish } from '../target.ts';
@@ -64,7 +65,38 @@ export interface SaveStep {
   readonly kind: 'save';
 }
 
-export type Step = RequestStep | AccessStep | PostStep | ConfigStep | ResetStep | SaveStep;
+/**
+ * From here to the next reset the driver breaks rules: requests are made available and not waited for, and nothing is
+ * compared. The device may do with them what it likes, but not fall over, and after a reset it is as good as new.
+ */
+export interface WildStep {
+  readonly kind: 'wild';
+}
+
+/** Bytes written into the window over whatever is there. */
+export interface PokeStep {
+  readonly kind: 'poke';
+  /** From the start of the window; what lies beyond its end is left out. */
+  readonly at: number;
+  readonly bytes: Uint8Array;
+}
+
+/** An available buffer notification, after which the device works as long as it finds something to do. */
+export interface KickStep {
+  readonly kind: 'kick';
+  readonly queue: number;
+}
+
+export type Step =
+  | RequestStep
+  | AccessStep
+  | PostStep
+  | ConfigStep
+  | ResetStep
+  | SaveStep
+  | WildStep
+  | PokeStep
+  | KickStep;
 
 /** One input. */
 export interface Stream {
@@ -92,6 +124,12 @@ export function formatStep(step: Step): string {
       return `reset of the ${step.of}, without the features 0x${step.refuse.toString(16)}`;
     case 'save':
       return 'save and restore';
+    case 'wild':
+      return 'the driver breaks rules from here on';
+    case 'poke':
+      return `bytes at 0x${step.at.toString(16)} of the window: ${hexOf(step.bytes)}`;
+    case 'kick':
+      return `notification of queue ${step.queue}`;
   }
 }
 
