@@ -1,35 +1,20 @@
-/** Our device with one line changed: which line, and the clause that must catch it. */
+/** All wrong devices: each is ours with one line changed. */
 
 import { readFileSync } from 'node:fs';
-import type { RingFormat } from '@viommu/conformance';
-import { IOMMU_MUTANTS } from './iommu-mutant.ts';
+import { ACCESS_MUTANTS } from './access-mutant.ts';
+import type { Mutant, MutantSection } from './change.ts';
+import { DOMAIN_MUTANTS } from './domain-mutant.ts';
+import { MAPPING_MUTANTS } from './mapping-mutant.ts';
 import { REQUEST_MUTANTS } from './request-mutant.ts';
+import { START_MUTANTS } from './start-mutant.ts';
 import { VIRTIO_MUTANTS } from './virtio-mutant.ts';
 
-/** One wrong device. */
-export interface Mutant {
-  /** What it does wrong. */
-  readonly name: string;
-  /** The clause, open point or fact that must catch it; with `#` and a name, one of its cases. */
-  readonly caught: string;
-  /** Where it is wrong, from the folder of the packages on. */
-  readonly file: string;
-  /** Text that is there once. */
-  readonly find: string;
-  readonly replace: string;
-  /** Default split. */
-  readonly format?: RingFormat;
-}
-
-/** Of one section of the standard. */
-export interface MutantSection {
-  readonly name: string;
-  readonly mutants: readonly Mutant[];
-}
-
 export const SECTIONS: readonly MutantSection[] = [
-  ...IOMMU_MUTANTS,
+  ...START_MUTANTS,
   ...REQUEST_MUTANTS,
+  ...DOMAIN_MUTANTS,
+  ...MAPPING_MUTANTS,
+  ...ACCESS_MUTANTS,
   ...VIRTIO_MUTANTS,
 ];
 

@@ -1,20 +1,12 @@
 /** Wrong devices: requests as bytes, and their answers. */
 
-import type { Mutant, MutantSection } from './mutant.ts';
-
-type Change = readonly [name: string, caught: string, find: string, replace: string];
-
-/** Mutants of one file of the device. */
-function inFile(path: string, ...changes: readonly Change[]): readonly Mutant[] {
-  const file = `device/src/${path}`;
-  return changes.map(([name, caught, find, replace]) => ({ name, caught, file, find, replace }));
-}
+import { type MutantSection, inDevice } from './change.ts';
 
 export const REQUEST_MUTANTS: readonly MutantSection[] = [
   {
     name: 'requests as bytes',
     mutants: [
-      ...inFile(
+      ...inDevice(
         'request.ts',
         [
           'takes the whole head for the type',
@@ -72,12 +64,12 @@ export const REQUEST_MUTANTS: readonly MutantSection[] = [
         ],
         [
           'takes 32 bits of an address',
-          'fact.iommu.translate#above-4g',
+          'fact.iommu.translate#physical',
           'pageOfWords(phys, physHigh),',
           'pageOfWords(phys, 0),',
         ],
       ),
-      ...inFile(
+      ...inDevice(
         'iommu-device.ts',
         [
           'writes into an answer that has no status',

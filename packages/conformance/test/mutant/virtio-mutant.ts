@@ -1,18 +1,6 @@
 /** Wrong devices: rings and registers, as a driver of the IOMMU sees them. */
 
-import type { Mutant, MutantSection } from './mutant.ts';
-
-type Change = readonly [name: string, caught: string, find: string, replace: string];
-
-/** Mutants of one file, seen through split rings. */
-function inFile(file: string, ...changes: readonly Change[]): readonly Mutant[] {
-  return changes.map(([name, caught, find, replace]) => ({ name, caught, file, find, replace }));
-}
-
-/** The same, seen through packed rings. */
-function packedInFile(file: string, ...changes: readonly Change[]): readonly Mutant[] {
-  return inFile(file, ...changes).map((mutant) => ({ ...mutant, format: 'packed' }));
-}
+import { type MutantSection, inFile, packedInFile } from './change.ts';
 
 export const VIRTIO_MUTANTS: readonly MutantSection[] = [
   {

@@ -176,6 +176,9 @@ export const STATUS_CASES: readonly DeviceCase[] = [
         s.check(!s.dma.write(endpoint, virtStart, phys).reached, 'a write uses the mapping');
         s.start();
         s.check(!s.dma.read(endpoint, virtStart, phys).reached, 'a read uses the mapping');
+        setBypass(s, bypass);
+        const { reached } = s.dma.read(endpoint, phys, phys);
+        s.check(reached === bypass, `the endpoint ${reached ? 'bypasses' : 'does not bypass'}`);
       },
     }),
   ),

@@ -3,7 +3,7 @@
 import { AttachFlag, IommuFeature, Status } from '@viommu/common';
 import { type DeviceCase, defineCase } from '../../case.ts';
 import type { TargetRegion } from '../../target.ts';
-import { memory, setBypass } from '../place.ts';
+import { memory, setBypass, unitBytes } from '../place.ts';
 import { mapBytes } from '../request.ts';
 import type { Session } from '../session.ts';
 import { type ProbedRegion, probed, regionsOf } from './property-list.ts';
@@ -27,9 +27,9 @@ const TWO: readonly TargetRegion[] = [
 ];
 
 /** Where the targets of this package have their memory. */
-/** In a page of it. */
-const EDGES = { start: 0x4002_0100n, last: 0x4002_02ffn } as const;
 const WINDOW = { start: 0x4000_0000n, last: 0x400f_ffffn } as const;
+/** In one page of it. */
+const EDGES = { start: 0x4002_0100n, last: 0x4002_02ffn } as const;
 
 export const RESERVED_MEMORY_CASES: readonly DeviceCase[] = [
   defineCase({
@@ -195,7 +195,8 @@ export const RESERVED_MEMORY_CASES: readonly DeviceCase[] = [
   ),
   defineCase({
     id: 'iommu.dev.resv.access-contained#edges',
-    title: 'the first and the last byte of a reserved region are not accessed, and their neighbours are',
+    title:
+      'the first and the last byte of a reserved region are not accessed, and their neighbours are',
     needs: ['dma', 'reserved', 'bypass-config'],
     wish: { reserved: [{ ...EDGES, type: 'reserved' }] },
     run: (s) => {
