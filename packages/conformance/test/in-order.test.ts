@@ -10,7 +10,9 @@ describe('a device that batches', () => {
     for (const only of ['basic.dev.reserved.in-order', 'fact.split.in-order-offset']) {
       const { results } = await runConformance(batching, { only, format });
       const skipped = format === 'packed' && only.startsWith('fact.split');
-      expect(results).toMatchObject([{ result: skipped ? 'skip' : 'pass' }]);
+      expect(new Set(results.map(({ result }) => result))).toEqual(
+        new Set([skipped ? 'skip' : 'pass']),
+      );
       if (only.startsWith('fact.') && !skipped)
         expect(results[0]?.evidence).toEqual(['1 used entries for 8 requests']);
     }

@@ -136,7 +136,6 @@ export const UNMAP_CASES: readonly DeviceCase[] = [
         if (answer.ok) s.note('the cut is not refused');
         for (let page = 1; page <= 10; page += 1)
           s.check(!s.mapPages(domain, page).ok, `page ${page} is not mapped any more`);
-        // Both can be removed as they were made.
         s.check(s.unmapPages(domain, 1, 5).ok, 'the first cannot be removed afterwards');
         s.check(s.unmapPages(domain, 6, 5).ok, 'the second cannot be removed afterwards');
       },
