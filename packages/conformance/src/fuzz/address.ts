@@ -29,6 +29,8 @@ export class AddressSource {
   readonly #data: { readonly start: bigint; readonly bytes: number };
   /** Where this stream works for the most part: mappings shall meet. */
   readonly #home: bigint;
+  /** Granules that it works on: in many of them a domain becomes large. */
+  readonly #spread: number;
 
   constructor(
     random: Random,
@@ -41,6 +43,7 @@ export class AddressSource {
     this.#granule = pageSizeMask & -pageSizeMask || 1n;
     this.#data = data;
     this.#home = random.pick(EDGES);
+    this.#spread = random.pick([32, 32, 128, 2048]);
   }
 
   /** Any address. */
@@ -60,9 +63,13 @@ export class AddressSource {
     const random = this.#random;
     if (odd && random.once(2)) return [this.any(), this.any()];
     const granule = this.#granule;
-    const start = (random.once(2) ? this.any() : this.#near()) & ~(granule - 1n);
+    const start =
+      (random.once(this.#spread > 32 ? 8 : 2) ? this.any() : this.#near()) & ~(granule - 1n);
     const count = random.pick(granule < 0x1000n ? COUNTS_OF_BYTES : COUNTS);
-    const last = start + granule * count - 1n;
+    let last = start + granule * count - 1n;
+    // Off the granule, by pages where it is larger than those.
+    if (odd) last += random.pick([0n, 0n, 0x1000n, -0x1000n, 1n, 0x800n]);
+    if (last < 0n) last = 0n;
     return [start, last > ADDRESS_MAX ? ADDRESS_MAX : last];
   }
 
@@ -74,7 +81,7 @@ export class AddressSource {
     const first = random.number(mappings.length);
     const from = mappings[first]!; // Below the length.
     const to =
-      mappings[Math.min(mappings.length - 1, first + random.pick([0, 0, 0, 1, 2, 9]))] ?? from;
+      mappings[Math.min(mappings.length - 1, first + random.pick([0, 0, 0, 1, 2, 9, 100]))] ?? from;
     if (!random.once(8)) return [from.start, to.last];
     if (random.once(3)) return [0n, ADDRESS_MAX];
     // Cut through, or beyond, by a byte or a granule.
@@ -108,7 +115,10 @@ export class AddressSource {
   }
 
   #near(): bigint {
-    return BigInt.asUintN(64, this.#home + this.#granule * BigInt(this.#random.number(32)));
+    return BigInt.asUintN(
+      64,
+      this.#home + this.#granule * BigInt(this.#random.number(this.#spread)),
+    );
   }
 
   #mapping(): Mapping | undefined {

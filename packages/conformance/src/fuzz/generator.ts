@@ -1,7 +1,6 @@
 /** Stateful streams: steps that make sense after what came before, values pressed against the edges of what there is. */
 
 import { ADDRESS_MAX, AttachFlag, FaultRecord, IommuConfig, RequestType } from '@viommu/common';
-import { attachBytes, detachBytes, mapBytes, probeBytes, unmapBytes } from '../device/request.ts';
 import type { Model } from '../model/model.ts';
 import type { DeviceTarget } from '../target.ts';
 import { AddressSource } from './address.ts';
@@ -9,6 +8,7 @@ import { disorder } from './disorder.ts';
 import { BATCH_MAX, DATA_BYTES, Place } from './limit.ts';
 import { randomRefusal } from './platform.ts';
 import type { Random } from './random.ts';
+import { attachBytes, detachBytes, mapBytes, probeBytes, unmapBytes } from './request-bytes.ts';
 import type { AccessStep, RequestStep, Setup, Step } from './stream.ts';
 
 /** What streams do, and how often as a rule. */
@@ -24,7 +24,7 @@ const OPERATIONS = {
   config: 2,
   reset: 1,
   save: 1,
-  disorder: 1,
+  disorder: 2,
 } as const;
 
 type Operation = keyof typeof OPERATIONS;
@@ -100,7 +100,7 @@ export class Generator {
       case 'save':
         return this.#random.once(4) ? { kind: 'save' } : this.next();
       case 'disorder':
-        if (this.#random.once(4))
+        if (this.#random.once(3))
           this.#excursion = disorder(this.#random, this.#setup, this.#window, () =>
             this.#request(this.#random.pick(['map', 'probe', 'attach', 'unmap'])),
           );
@@ -149,13 +149,9 @@ export class Generator {
       }
       case 'map': {
         const [virtStart, virtEnd] = this.#addresses.range(odd);
-        return mapBytes({
-          domain: this.#living(odd),
-          virtStart,
-          virtEnd,
-          physStart: this.#addresses.physical(virtStart, odd),
-          flags: odd && random.once(2) ? random.pick(ODD_FLAGS) : random.pick(MAP_FLAGS),
-        });
+        const phys = this.#addresses.physical(virtStart, odd);
+        const flags = random.pick(odd && random.once(2) ? ODD_FLAGS : MAP_FLAGS);
+        return mapBytes(this.#living(odd), virtStart, virtEnd, phys, flags);
       }
       case 'unmap': {
         const domain = this.#living(odd);
@@ -229,10 +225,13 @@ const CONFIG_WRITES = [
 /** A choice of operations, each rarer or more frequent than as a rule, some not at all. */
 function swarm(random: Random): readonly Operation[] {
   const chosen: Operation[] = [];
+  // Where endpoints seldom move, domains become large.
+  const settled = random.once(3);
   for (const [name, share] of Object.entries(OPERATIONS) as [Operation, number][]) {
     // its own entries
-    const needed = name === 'attach' || name === 'map';
-    const weight = random.pick(needed ? [0.3, 1, 1, 2] : [0, 0.3, 1, 1, 4]);
+    let weight = random.pick(name === 'map' ? [0.3, 1, 1, 2] : [0, 0.3, 1, 1, 4]);
+    if (name === 'attach') weight = settled ? 0.1 : random.pick([0.3, 1, 2]);
+    else if (settled && (name === 'detach' || name === 'reset' || name === 'disorder')) weight = 0;
     for (let time = 0; time < share * weight; time += 1) chosen.push(name);
   }
   return chosen;

@@ -23,6 +23,7 @@ import { locate } from '../ring/bytes.ts';
 import { type DeviceTarget, type DmaOutcome, TargetFailure } from '../target.ts';
 import { Deviation } from './deviation.ts';
 import { cut, roomOf } from './framing.ts';
+import { checkUsed } from './used-ring.ts';
 import {
   BATCH_MAX,
   DATA_BYTES,
@@ -56,6 +57,11 @@ export class Guest {
   readonly #window: number;
   #requests: DriverQueue | undefined;
   #events: DriverQueue | undefined;
+  /** The used ring of the request queue, and its size. */
+  #requestUsed = 0;
+  #queueSize = 0;
+  /** True once the guest has written into it. */
+  #usedForged = false;
   #posted = 0;
   #eventsUsed = 0;
   #eventsOut = 0;
@@ -85,6 +91,7 @@ export class Guest {
     this.features = features;
     this.#requests = this.#enable(IommuQueue.REQUEST, Place.REQUEST_RING, true);
     this.#events = this.#enable(IommuQueue.EVENT, Place.EVENT_RING, false);
+    this.#usedForged = false;
     this.#posted = 0;
     this.#eventsUsed = 0;
     this.#eventsOut = 0;
@@ -130,7 +137,10 @@ export class Guest {
   poke(at: number, bytes: Uint8Array): void {
     const { memory, window } = this.target;
     const length = Math.min(bytes.length, window.bytes - at);
-    if (length > 0) memory.write(this.#window + at, bytes, 0, length);
+    if (length <= 0) return;
+    memory.write(this.#window + at, bytes, 0, length);
+    const last = this.#window + at + length - 1;
+    if (last >= this.#requestUsed && at < Place.EVENT_RING) this.#usedForged = true;
   }
 
   /** Notifies, and lets the device work until it has nothing left to do. */
@@ -140,6 +150,8 @@ export class Guest {
     // One that always finds more to do is taken for one that never ends.
     if (target.quietMs === 0) target.wait(() => false, ANSWER_MS);
     else target.wait(() => this.needsReset, target.quietMs);
+    if (this.#setup.format === 'split' && !this.#usedForged)
+      checkUsed(target.memory, this.#requestUsed, this.#queueSize);
   }
 
   /** Adds a buffer to the event queue; false if there are enough. */
@@ -275,6 +287,10 @@ export class Guest {
         }),
     });
     this.target.enableQueue(queue, layout);
+    if (queue === IommuQueue.REQUEST) {
+      this.#requestUsed = locate(memory, layout.deviceArea, bytes.deviceArea);
+      this.#queueSize = size;
+    }
     if ((this.features & EVENT_IDX) === 0n) made.suppressNotification();
     return made;
   }

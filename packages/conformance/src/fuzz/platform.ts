@@ -53,7 +53,7 @@ const RING = {
 /** A device of any kind, and a driver that leaves some of its features alone. */
 export function randomSetup(random: Random): Setup {
   const format = random.once(2) ? 'packed' : 'split';
-  const legacy = random.once(8);
+  const legacy = random.once(5);
   const without = OFFERS.filter(() => random.once(8)).reduce(addFeature, 0n);
   const regions = REGIONS.filter(() => random.once(2));
   const wish: TargetWish = {
@@ -81,7 +81,7 @@ export function randomRefusal(random: Random): bigint {
   const ring = RING.options.filter(() => random.once(2)).reduce(addFeature, 0n);
   if (!random.once(3)) return ring;
   return Object.values(IommuFeature)
-    .filter(() => random.once(5))
+    .filter(() => random.once(3))
     .reduce(addFeature, ring);
 }
 

@@ -28,7 +28,7 @@ export interface SeedOptions {
 }
 
 /** Steps: short streams reach many devices, and long ones what takes long. */
-const LENGTHS = [100, 1000, 4000, 4000];
+const LENGTHS = [100, 1000, 4000, 10_000];
 const NO_TALLY: Tally = { requests: 0, accesses: 0, faults: 0 };
 
 /** Generates and runs the stream of a seed. */
