@@ -159,7 +159,7 @@ interface RingFile {
 
 describe('rings', () => {
   it.each(read<RingFile>('rings.json').vectors)(
-    '$name',
+    'our device leaves them as expected: $name',
     ({ device, format, features, queue, free, steps }) => {
       const memory = new SharedMemory({
         buffer: new SharedArrayBuffer(0x1000),
