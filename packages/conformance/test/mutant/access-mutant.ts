@@ -114,6 +114,12 @@ export const ACCESS_MUTANTS: readonly MutantSection[] = [
           'if (reservation !== undefined && !pass) {',
         ],
         [
+          'lets an access run into a region',
+          'iommu.dev.resv.access-contained#edges',
+          'bytes = Math.min(bytes, before);',
+          '',
+        ],
+        [
           'overlooks the last byte of a region',
           'iommu.dev.resv.access-contained',
           'if (!isBefore(lastPage, lastOffset, page, offset)) return reservation;',
@@ -221,6 +227,12 @@ export const ACCESS_MUTANTS: readonly MutantSection[] = [
           'iommu.dev.fault.older-format',
           'delivered = chain.reachable && chain.writableBytes >= FaultRecord.size;',
           'delivered = chain.reachable;',
+        ],
+        [
+          'reports 32 bits of an address',
+          'open.8.8#above-4g',
+          'view.setUint32(offset.address + 4, highWord(page), true);',
+          '',
         ],
         [
           'says that all of the buffer was written',

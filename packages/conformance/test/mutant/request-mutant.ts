@@ -63,6 +63,12 @@ export const REQUEST_MUTANTS: readonly MutantSection[] = [
           'const domain = view.getUint16(at + MAP_DOMAIN, true);',
         ],
         [
+          'takes 32 bits of where to unmap',
+          'iommu.dev.req.status-ok#unmap-above-4g',
+          'const startHigh = view.getUint32(at + UNMAP_START + HIGH, true);',
+          'const startHigh = 0;',
+        ],
+        [
           'takes 32 bits of an address',
           'fact.iommu.translate#physical',
           'pageOfWords(phys, physHigh),',

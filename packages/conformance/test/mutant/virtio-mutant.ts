@@ -63,6 +63,12 @@ export const VIRTIO_MUTANTS: readonly MutantSection[] = [
       ...packedInFile(
         'ring/src/packed-device-queue.ts',
         [
+          'takes the id of another descriptor than the last',
+          'fact.packed.id-last#three',
+          'chain.id = word & ID_MASK;\n        chain.slots = number;',
+          'chain.id = firstWord & ID_MASK;\n        chain.slots = number;',
+        ],
+        [
           'moves on by one descriptor',
           'packed.dev.order.write-used-in-completion-order',
           'nextUsed += 2;',
@@ -137,6 +143,12 @@ export const VIRTIO_MUTANTS: readonly MutantSection[] = [
           'if (queue === undefined || value !== 2) return;',
         ],
       ),
+      ...inFile('device/src/iommu-device.ts', [
+        'goes on with an event queue that was reset',
+        'basic.dev.queue-reset.quiet-after#fault',
+        'else if (index === IommuQueue.EVENT) this.#faults.stop();',
+        '',
+      ]),
       ...inFile('transport/src/feature-negotiation.ts', [
         'offers features again in further words',
         'open.11.8',

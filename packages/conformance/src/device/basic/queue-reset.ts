@@ -3,6 +3,7 @@
 import { IommuQueue, MmioRegister, VirtioFeature, featureMask } from '@viommu/common';
 import { type CaseText, type DeviceCase, defineCase } from '../../case.ts';
 import type { TestRing } from '../../ring/test-ring.ts';
+import { CAUSES, caused } from '../iommu/cause.ts';
 import { settle } from '../place.ts';
 import { unmapBytes } from '../request.ts';
 import type { Session } from '../session.ts';
@@ -38,6 +39,19 @@ export const QUEUE_RESET_CASES: readonly DeviceCase[] = [
       s.check(ringBytes(s, ring).join() === before, 'the ring was written');
       s.check((s.target.takeInterrupts?.().used ?? 0) === 0, 'something was announced');
       serveIn(s, s.reopenRequests());
+    },
+  }),
+  defineCase({
+    ...BASE,
+    id: 'basic.dev.queue-reset.quiet-after#fault',
+    title: 'an event queue that was reset is not used for faults',
+    needs: ['ring-reset', 'dma', 'map-unmap'],
+    run: (s) => {
+      s.target.resetQueue?.(IommuQueue.EVENT);
+      const before = ringBytes(s, s.events.ring).join();
+      caused(s, CAUSES['unmapped-write']);
+      settle(s);
+      s.check(ringBytes(s, s.events.ring).join() === before, 'the ring was written');
     },
   }),
   defineCase({

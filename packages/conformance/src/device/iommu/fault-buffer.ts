@@ -178,6 +178,21 @@ export const FAULT_BUFFER_CASES: readonly DeviceCase[] = [
   }),
   defineCase({
     ...NEEDS,
+    id: 'open.8.8#above-4g',
+    title: 'the address has all of its bits',
+    run: (s) => {
+      setBypass(s, false);
+      const { id: endpoint, dma } = s.dma.endpoints[0] ?? s.skip('there is no such endpoint');
+      const iova = 0x12_3456_0000_0010n;
+      if ((dma?.last ?? iova) < iova) s.skip('the endpoint does not reach that far');
+      s.attached(endpoint);
+      s.dma.access(endpoint, 'write', iova, new Uint8Array(8).fill(0x33));
+      const fault = { endpoint, iova, length: 8 };
+      for (const { record } of records(s, fault)) checkAddress(s, record, fault);
+    },
+  }),
+  defineCase({
+    ...NEEDS,
     id: 'open.8.1',
     title: 'accesses that are allowed are not reported',
     run: (s) => {

@@ -2,7 +2,7 @@
 
 import { FULL_RANGE, IommuFeature, MapFlag, Status, featureMask } from '@viommu/common';
 import { type DeviceCase, defineCase } from '../../case.ts';
-import { mapBytes } from '../request.ts';
+import { mapBytes, unmapBytes } from '../request.ts';
 import type { Session } from '../session.ts';
 
 const { READ, WRITE, MMIO } = MapFlag;
@@ -26,6 +26,29 @@ export const MAP_RANGE_CASES: readonly DeviceCase[] = [
       run: (s) => mapAtEnd(s, end),
     }),
   ),
+  defineCase({
+    id: 'iommu.dev.req.status-ok#unmap-above-4g',
+    title: 'UNMAP above 4 GiB removes what is there, and nothing with the same lower half',
+    needs: ['map-unmap', 'endpoint'],
+    run: (s) => {
+      const { start, last } = s.config.inputRange;
+      const low = s.page(0);
+      const high = low + 0x1_0000_0000n;
+      const size = s.granule;
+      if (low < start || high + size - 1n > last) s.skip('the input range ends before');
+      const domain = s.attached();
+      for (const at of [low, high])
+        s.setUp(
+          s.map({ domain, virtStart: at, virtEnd: at + size - 1n, physStart: s.physical(1) }),
+        );
+      s.expect(s.provoke(unmapBytes(domain, high, high + size - 1n)), Status.OK);
+      s.check(!s.mapPages(domain, 0).ok, 'the mapping below 4 GiB is gone');
+      s.expect(
+        s.map({ domain, virtStart: high, virtEnd: high + size - 1n, physStart: s.physical(1) }),
+        Status.OK,
+      );
+    },
+  }),
   defineCase({
     id: 'open.4.1#last-page',
     title: 'a mapping may end with the last address of 64 bits',

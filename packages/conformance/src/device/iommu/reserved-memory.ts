@@ -2,6 +2,7 @@
 
 import { AttachFlag, IommuFeature, Status } from '@viommu/common';
 import { type DeviceCase, defineCase } from '../../case.ts';
+import { readBytes } from '../../ring/bytes.ts';
 import type { TargetRegion } from '../../target.ts';
 import { memory, setBypass, unitBytes } from '../place.ts';
 import { mapBytes } from '../request.ts';
@@ -211,6 +212,13 @@ export const RESERVED_MEMORY_CASES: readonly DeviceCase[] = [
         s.check(s.dma.write(id, at, at, 1).reached, `the byte at ${hex(at)} is kept off`);
       for (const at of [EDGES.start, EDGES.last])
         s.check(!s.dma.write(id, at, at, 1).reached, `the byte at ${hex(at)} was written`);
+      // An access that begins in front of it does not get in either.
+      s.dma.write(id, EDGES.start - 8n, EDGES.start - 8n, 16);
+      const inner = readBytes(s.target.memory, EDGES.start, 8);
+      s.check(
+        inner.every((byte) => byte === 0),
+        'an access that begins in front was done inside',
+      );
     },
   }),
   defineCase({

@@ -74,6 +74,36 @@ export const PACKED_FACT_CASES: readonly DeviceCase[] = [
   }),
   defineCase({
     ...BASE,
+    id: 'fact.packed.id-last#three',
+    title: 'likewise in a list of three',
+    run: (s) => {
+      const ring = packedRing(s);
+      const sent = prepare(s, requests(s, 1)[0] ?? new Uint8Array());
+      const { readableAt, request, writableAt, writable: room } = sent;
+      const pieces = [
+        { address: readableAt, length: 4, writable: false },
+        { address: readableAt + 4n, length: request.length - 4, writable: false },
+        { address: writableAt, length: room, writable: true },
+      ];
+      ring.place(
+        pieces.map(({ address, length, writable }, index) => ({
+          addr: address,
+          len: length,
+          id: writable ? 0x1234 : 0x4321 + index,
+          flags: writable ? WRITE : NEXT,
+        })),
+      );
+      notify(s, ring);
+      s.target.wait(() => ring.ready(), 3000);
+      const { id } = ring.slot(0);
+      s.check(id === 0x1234, `it is 0x${id.toString(16)}`);
+      s.must(statusOf(s, { ...sent, id }) !== undefined, 'the request is not served');
+      // As above.
+      ring.nextUsed = ring.next;
+    },
+  }),
+  defineCase({
+    ...BASE,
     id: 'fact.packed.single-used',
     title: 'a list of three is given back by one descriptor',
     run: (s) => {
