@@ -6,14 +6,14 @@ import type { Model } from '../model/model.ts';
 import type { DeviceTarget, TargetBooks } from '../target.ts';
 import { Deviation } from './deviation.ts';
 
-const WORDS = IommuConfig.size / 4;
+const WORD = 4;
 
 /** The configuration space, read in words. */
 export function configOf(target: DeviceTarget): Uint8Array {
   const bytes = new Uint8Array(IommuConfig.size);
   const view = new DataView(bytes.buffer);
-  for (let word = 0; word < WORDS; word += 1)
-    view.setUint32(4 * word, target.readConfig(4 * word, 4), true);
+  for (let at = 0; at < IommuConfig.size; at += WORD)
+    view.setUint32(at, target.readConfig(at, WORD), true);
   return bytes;
 }
 

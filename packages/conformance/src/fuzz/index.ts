@@ -1,6 +1,8 @@
 export { Deviation, signatureOf } from './deviation.ts';
 export { type Finding, annotateFinding } from './finding.ts';
 export { type SavedFinding, decodeFinding, encodeFinding } from './finding-file.ts';
+export { runHostile } from './hostile-device.ts';
+export { FUZZERS, type Fuzzer } from './registry.ts';
 export {
   type Origin,
   type SeedOptions,

@@ -5,6 +5,7 @@ import {
   DetachRequest,
   MapRequest,
   ProbeRequest,
+  RequestHead,
   RequestType,
   UnmapRequest,
 } from '@viommu/common';
@@ -56,7 +57,7 @@ export function probeBytes(endpoint: number): Uint8Array {
 
 function begin(size: number, type: number): DataView {
   const view = new DataView(new ArrayBuffer(size));
-  view.setUint8(0, type);
+  view.setUint8(RequestHead.offset.type, type);
   return view;
 }
 
