@@ -136,8 +136,10 @@ class World {
     const area = areas.length === 0 || random.once(6) ? low : random.pick(areas);
     const at = area - low + 2 * random.number(random.pick([2, 8, 40, 600]));
     if (at < 0 || at + 4 > window.bytes / 2) return;
-    if (random.once(2)) memory.setUint16(this.#position + at, random.pick(VALUES) & 0xffff);
-    else memory.setUint32(this.#position + (at & ~3), random.pick(VALUES));
+    const position = this.#position + at;
+    const aligned = position - (position % 4);
+    if (random.once(2)) memory.setUint16(position, random.pick(VALUES) & 0xffff);
+    else memory.setUint32(aligned, random.pick(VALUES));
   }
 
   #read(offset: number, width: number): number {
