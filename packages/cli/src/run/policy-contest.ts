@@ -6,7 +6,7 @@
 import type { Policy, WorkloadFigures } from '@viommu/machine';
 import { PolicyRecord, rateOf } from './policy-figure.ts';
 
-const WINDOW_MS = 60;
+const WINDOW_MS = 240;
 /** A machine is warm once so many windows in a row were not faster than the best before, by this factor. */
 const WARM_WINDOWS = 3;
 const WARM_WINDOWS_MAX = 15;

@@ -11,7 +11,7 @@ import {
 } from './report.ts';
 import { Workload } from './workload.ts';
 
-const SETTLE_MS = 5;
+const SETTLE_MS = 60;
 
 /** @throws {IommuError} `EIO` if the disk stands still; as `GuestSystem` and its disk. */
 export default function work(context: GuestContext): void {
