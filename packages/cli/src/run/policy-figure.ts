@@ -62,7 +62,7 @@ export class PolicyRecord {
 }
 
 /** Figures of one policy. Counts are those of the measured windows, but for the last four. */
-export interface PolicyResult {
+export interface PolicyResult extends Omit<WorkloadFigures, 'elapsedMs' | 'bytes'> {
   readonly policy: Policy;
   readonly windows: number;
   readonly requestsPerSecond: number;
@@ -70,20 +70,6 @@ export interface PolicyResult {
   /** To `direct`, with the quartiles of the windows. */
   readonly ratio: number | undefined;
   readonly quartiles: readonly [number, number] | undefined;
-  readonly p50Us: number;
-  readonly p95Us: number;
-  readonly p99Us: number;
-  readonly maxUs: number;
-  readonly requests: number;
-  readonly iommuRequests: number;
-  readonly iommuNotifications: number;
-  readonly diskNotifications: number;
-  readonly flushes: number;
-  readonly bouncedBytes: number;
-  readonly faults: number;
-  readonly errors: number;
-  readonly sectorsChecked: number;
-  readonly mismatches: number;
 }
 
 /** Requests per second. */

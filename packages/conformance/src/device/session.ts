@@ -14,6 +14,7 @@ import {
   hasFeature,
 } from '@viommu/common';
 import type { Entry } from '../catalogue.ts';
+import { Judge } from '../judge.ts';
 import type { TestRing } from '../ring/test-ring.ts';
 import type { DeviceTarget, TargetEndpoint } from '../target.ts';
 import { Skipped, Violation } from '../verdict.ts';
@@ -52,7 +53,7 @@ export interface SessionOptions {
   readonly format: RingFormat;
 }
 
-export class Session {
+export class Session extends Judge {
   readonly target: DeviceTarget;
   /** What the case stands for. */
   readonly entry: Entry;
@@ -64,14 +65,13 @@ export class Session {
   readonly courier: Courier;
   readonly dma: Dma;
   /** SHOULDs that were broken on the way, and choices that the device made. */
-  readonly warnings: string[] = [];
-  readonly notes: string[] = [];
   readonly format: RingFormat;
   #running: Running | undefined;
   #events: EventQueue | undefined;
   #nextDomain: number | undefined;
 
   constructor({ target, entry, format }: SessionOptions) {
+    super();
     this.target = target;
     this.entry = entry;
     this.format = format;
@@ -277,30 +277,6 @@ export class Session {
   }
 
   // --- Judgement ---------------------------------------------------------------------------------------------------
-
-  /** Ends the case if the clause is broken. The verdict follows from the clause's level: MAY only reports. */
-  check(condition: boolean, message: string): void {
-    if (!condition) throw new Violation(message);
-  }
-
-  /** Ends the case with a failure, whatever its level: something was lost, duplicated or corrupted. */
-  must(condition: boolean, message: string): void {
-    if (!condition) throw new Violation(message, 'fail');
-  }
-
-  /** Warns, and goes on. */
-  should(condition: boolean, message: string): void {
-    if (!condition) this.warnings.push(message);
-  }
-
-  /** Reports a choice of the device, and goes on. */
-  note(message: string): void {
-    this.notes.push(message);
-  }
-
-  skip(reason: string): never {
-    throw new Skipped(reason);
-  }
 
   /** {@link check} that the status is one of these. */
   expect(answer: Answer, ...statuses: readonly Status[]): void {

@@ -1,12 +1,6 @@
 /** What a case sent and got, kept as it happens and told only if somebody asks why. */
 
-import {
-  type AnyStruct,
-  FaultRecord,
-  RequestTail,
-  annotate,
-  annotateRequest,
-} from '@viommu/common';
+import { RequestTail, annotate, annotateRequest } from '@viommu/common';
 import type { Answer } from './answer.ts';
 
 /** Steps before the last exchange that are told in a line each. */
@@ -51,15 +45,6 @@ export class Transcript {
       }),
     ];
   }
-}
-
-/** A structure at a place of its own, such as a fault record, as lines of evidence. */
-export function structLines(layout: AnyStruct, bytes: Uint8Array): string[] {
-  return annotate(layout, bytes).map((line) => `  ${line}`);
-}
-
-export function faultLines(bytes: Uint8Array): string[] {
-  return structLines(FaultRecord, bytes);
 }
 
 function oneLine({ label, answer }: Exchange): string {

@@ -3,6 +3,7 @@
 import { annotateRequest, guestPhysical } from '@viommu/common';
 import { SharedMemory } from '@viommu/ring';
 import { clauseOf } from '../catalogue.ts';
+import { Judge } from '../judge.ts';
 import type {
   DriverAction,
   DriverEnvironment,
@@ -31,12 +32,10 @@ export const C = 9;
 /** A map action without its endpoint. */
 export type MapWish = Omit<Extract<DriverAction, { kind: 'map' }>, 'kind' | 'endpoint'>;
 
-export class DriverSession {
+export class DriverSession extends Judge {
   readonly memory: SharedMemory;
   readonly device: ScriptedDevice;
   readonly target: DriverTarget;
-  readonly warnings: string[] = [];
-  readonly notes: string[] = [];
   /** What the driver was asked and what it said, in order. */
   readonly steps: string[] = [];
   /** Called at each turn in which the driver waits, before the device works. */
@@ -46,6 +45,7 @@ export class DriverSession {
   #idleTurns = 0;
 
   constructor(target: DriverTarget, id: string, script: DeviceScript = {}) {
+    super();
     const buffer = new SharedArrayBuffer(RAM_BYTES);
     const base = guestPhysical(RAM_BASE);
     this.memory = new SharedMemory({ buffer, offset: 0, size: RAM_BYTES, base });
@@ -157,28 +157,6 @@ export class DriverSession {
   }
 
   // --- Judgement ---------------------------------------------------------------------------------------------------
-
-  /** Ends the case if the clause is broken. The verdict follows from the clause's level. */
-  check(condition: boolean, message: string): void {
-    if (!condition) throw new Violation(message);
-  }
-
-  /** Ends the case with a failure, whatever its level. */
-  must(condition: boolean, message: string): void {
-    if (!condition) throw new Violation(message, 'fail');
-  }
-
-  should(condition: boolean, message: string): void {
-    if (!condition) this.warnings.push(message);
-  }
-
-  note(message: string): void {
-    this.notes.push(message);
-  }
-
-  skip(reason: string): never {
-    throw new Skipped(reason);
-  }
 
   /** Judges what the watchers found about a clause; that of the case if none is given. Without a look there is nothing to judge. */
   judge(clause: string = this.#id): void {

@@ -5,16 +5,17 @@
  * one behind the other, so that its addresses are one range.
  */
 
-import { type Context, type ErrorCode, IommuError } from '@viommu/common';
+import { type Context, type ErrorCode, IommuError, PAGE_SIZE } from '@viommu/common';
 import type { Device } from '../device.ts';
 import {
   type CoherentMemory,
   Direction,
-  type DmaAddress,
+  DmaAddress,
   DmaAttribute,
   type DmaOps,
   type ScatterEntry,
 } from '../dma-ops.ts';
+import { mapEach, pagesTouched, unmapEach } from '../dma-list.ts';
 import type { GuestRam } from '../guest-ram.ts';
 import type { CoreLog } from '../log.ts';
 import type { GrantTable } from './table.ts';
@@ -22,7 +23,6 @@ import type { GrantTable } from './table.ts';
 /** The page of the address 2^63: from here on pages are references. */
 export const GRANT_PAGE: number = 2 ** 51;
 
-const PAGE_BYTES = 4096;
 const MASK_64 = 2n ** 64n - 1n;
 
 /** What the operations are made of. */
@@ -42,7 +42,7 @@ export class GrantDma implements DmaOps {
   readonly #table: GrantTable;
   readonly #ram: GuestRam;
   readonly #log: CoreLog;
-  readonly #address: { page: number; offset: number } = { page: 0, offset: 0 };
+  readonly #address: DmaAddress = new DmaAddress();
   #broken = false;
 
   constructor({ table, ram, log, backend }: GrantDmaOptions) {
@@ -69,9 +69,13 @@ export class GrantDma implements DmaOps {
   ): boolean {
     if (this.#broken || device.dmaLastPage < 0 || !(sizeBytes > 0)) return false;
     if (direction === Direction.NONE || (attributes & DmaAttribute.MMIO) !== 0) return false;
-    const first = page + Math.floor(offset / PAGE_BYTES);
-    const rest = offset % PAGE_BYTES;
-    const ref = this.#grant(first, pagesOf(rest, sizeBytes), direction === Direction.TO_DEVICE);
+    const first = page + Math.floor(offset / PAGE_SIZE);
+    const rest = offset % PAGE_SIZE;
+    const ref = this.#grant(
+      first,
+      pagesTouched(rest, sizeBytes),
+      direction === Direction.TO_DEVICE,
+    );
     if (ref < 0) return false;
     into.page = GRANT_PAGE + ref;
     into.offset = rest;
@@ -85,7 +89,7 @@ export class GrantDma implements DmaOps {
     dmaOffset: number,
     sizeBytes: number,
   ): void {
-    if (!this.#broken) this.#revoke(dmaPage - GRANT_PAGE, pagesOf(dmaOffset, sizeBytes));
+    if (!this.#broken) this.#revoke(dmaPage - GRANT_PAGE, pagesTouched(dmaOffset, sizeBytes));
   }
 
   mapList(
@@ -96,29 +100,18 @@ export class GrantDma implements DmaOps {
     direction: Direction,
     attributes: number,
   ): number | ErrorCode {
-    const address = this.#address;
-    for (let n = 0; n < count; n += 1) {
-      const entry = list[n]!; // The caller's count.
-      const { page, offset, sizeBytes } = entry;
-      if (this.map(context, device, page, offset, sizeBytes, direction, attributes, address)) {
-        entry.dmaPage = address.page;
-        entry.dmaOffset = address.offset;
-        entry.dmaSizeBytes = sizeBytes;
-        continue;
-      }
-      this.unmapList(context, device, list, n);
-      entry.dmaSizeBytes = 0;
-      return 'EIO';
-    }
-    return count;
+    return mapEach(this, this.#address, context, device, list, count, direction, attributes);
   }
 
-  unmapList(context: Context, device: Device, list: readonly ScatterEntry[], count: number): void {
-    for (let n = 0; n < count; n += 1) {
-      const entry = list[n]!; // The caller's count.
-      this.unmap(context, device, entry.dmaPage, entry.dmaOffset, entry.dmaSizeBytes);
-      entry.dmaSizeBytes = 0;
-    }
+  unmapList(
+    context: Context,
+    device: Device,
+    list: readonly ScatterEntry[],
+    count: number,
+    direction: Direction,
+    attributes: number,
+  ): void {
+    unmapEach(this, context, device, list, count, direction, attributes);
   }
 
   finishMap(): boolean {
@@ -135,11 +128,11 @@ export class GrantDma implements DmaOps {
     sizeBytes: number,
   ): CoherentMemory | undefined {
     if (this.#broken) return undefined;
-    const count = pagesOf(0, sizeBytes);
+    const count = pagesTouched(0, sizeBytes);
     const page = this.#ram.allocatePages(count);
     if (page < 0) return undefined;
     const ref = this.#grant(page, count, false);
-    if (ref >= 0) return { page, sizeBytes: count * PAGE_BYTES, dmaPage: GRANT_PAGE + ref };
+    if (ref >= 0) return { page, sizeBytes: count * PAGE_SIZE, dmaPage: GRANT_PAGE + ref };
     this.#ram.freePages(page);
     return undefined;
   }
@@ -150,7 +143,7 @@ export class GrantDma implements DmaOps {
     { page, sizeBytes, dmaPage }: CoherentMemory,
   ): void {
     // Pages of a back-end that does not let go are lost on purpose.
-    if (this.#broken || !this.#revoke(dmaPage - GRANT_PAGE, pagesOf(0, sizeBytes))) return;
+    if (this.#broken || !this.#revoke(dmaPage - GRANT_PAGE, pagesTouched(0, sizeBytes))) return;
     this.#ram.freePages(page);
   }
 
@@ -192,9 +185,4 @@ export class GrantDma implements DmaOps {
     this.#table.free(ref, count);
     return true;
   }
-}
-
-/** Pages that `sizeBytes` from `offset` on touch. */
-function pagesOf(offset: number, sizeBytes: number): number {
-  return Math.ceil((offset + sizeBytes) / PAGE_BYTES);
 }

@@ -85,7 +85,7 @@ describe('lists and coherent memory', () => {
     expect(list.map(({ dmaPage }) => dmaPage - GRANT_PAGE)).toEqual([8, 9, 11]);
     expect(list.map(({ dmaOffset }) => dmaOffset)).toEqual([10, 0, 5000 - 4096]);
     expect([8, 9, 10, 11].map((ref) => entry(ref).frame)).toEqual([5, 9, 10, 8]);
-    dma.unmapList(context, device, list, 3);
+    dma.unmapList(context, device, list, 3, Direction.TO_DEVICE, 0);
     expect([table.used, ...list.map(({ dmaSizeBytes }) => dmaSizeBytes)]).toEqual([0, 0, 0, 0]);
   });
 

@@ -2,6 +2,7 @@
 
 import {
   closeSync,
+  constants,
   fdatasyncSync,
   fstatSync,
   ftruncateSync,
@@ -31,13 +32,10 @@ export class FileBacking implements DiskBacking {
    */
   constructor(path: string, sizeBytes?: number) {
     try {
-      this.#file = openSync(path, sizeBytes === undefined ? 'r+' : 'a+');
-      if (sizeBytes !== undefined) {
-        // Opened for appending it would only ever be written at its end.
-        closeSync(this.#file);
-        this.#file = openSync(path, 'r+');
-        if (fstatSync(this.#file).size < sizeBytes) ftruncateSync(this.#file, sizeBytes);
-      }
+      const made = sizeBytes === undefined ? 0 : constants.O_CREAT;
+      this.#file = openSync(path, constants.O_RDWR | made);
+      if (sizeBytes !== undefined && fstatSync(this.#file).size < sizeBytes)
+        ftruncateSync(this.#file, sizeBytes);
       this.sizeBytes = sizeBytes ?? fstatSync(this.#file).size;
     } catch (error) {
       const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'; // Of the file system.

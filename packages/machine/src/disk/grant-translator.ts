@@ -6,10 +6,10 @@
  * takes a grant back then finds it free.
  */
 
+import { PAGE_SIZE } from '@viommu/common';
 import { GRANT_PAGE, type GrantHypervisor } from '@viommu/iommu';
 import { Access, type PieceList, Translated, type Translator } from '@viommu/ring';
 
-const PAGE_BYTES = 4096;
 /** The page behind the last reference there can be. */
 const GRANT_PAGES_END = GRANT_PAGE + 2 ** 32;
 
@@ -42,7 +42,7 @@ export class GrantTranslator implements Translator {
     access: Access,
     into: PieceList,
   ): Translated {
-    const pages = Math.ceil((offset + sizeBytes) / PAGE_BYTES);
+    const pages = Math.ceil((offset + sizeBytes) / PAGE_SIZE);
     // Everything that is no grant is refused: no address of the guest's own gets through.
     if (page < GRANT_PAGE || page + pages > GRANT_PAGES_END) return Translated.FAULT;
     let at = offset;
@@ -50,7 +50,7 @@ export class GrantTranslator implements Translator {
     for (let n = 0; n < pages; n += 1) {
       const frame = this.#frameOf(page - GRANT_PAGE + n, access);
       if (frame < 0) return Translated.FAULT;
-      const bytes = Math.min(remaining, PAGE_BYTES - at);
+      const bytes = Math.min(remaining, PAGE_SIZE - at);
       into.add(frame, at, bytes);
       remaining -= bytes;
       at = 0;
@@ -65,7 +65,7 @@ export class GrantTranslator implements Translator {
     for (const handle of this.#writable.values()) this.#hypervisor.unmapGrant(handle);
     this.#readable.clear();
     this.#writable.clear();
-    this.#generation = (this.#generation + 1) & 0xffff_ff;
+    this.#generation = (this.#generation + 1) & 0xff_ffff;
   }
 
   #frameOf(ref: number, access: Access): number {
