@@ -10,11 +10,9 @@ import {
   decodeFinding,
   encodeFinding,
   fuzz as runFuzzer,
-  runSeed,
-  runStream,
+  replay as replayFinding,
   signatureOf,
 } from '@viommu/conformance/fuzz';
-import { loadTarget } from '@viommu/conformance/node';
 import { targetSpec } from './conform/target.ts';
 import { ExitCode, Failure, usageFailure } from './failure.ts';
 import { type Output, formatCount, formatNoun, roundSeconds } from './output.ts';
@@ -78,35 +76,22 @@ export async function fuzz(flags: FuzzFlags, output: Output, signal: AbortSignal
   return signal.aborted && signal.reason instanceof Failure ? signal.reason.exitCode : ExitCode.OK;
 }
 
-/** Runs a saved finding again: 1 if it shows, whichever way; 0 if the target does nothing wrong any more. */
+/** Runs a saved finding again: 1 if it shows, whichever way; 0 if nothing is wrong any more. */
 async function replay(file: string, { target }: FuzzFlags, output: Output): Promise<number> {
-  const saved = readFinding(file);
-  const { finding } = saved;
-  const factory = await loadTarget(targetSpec(target, 'device'));
-  try {
-    const { finding: seen } =
-      finding.bySeed === true
-        ? await runSeed(factory, finding.seed, { tolerated: finding.tolerated })
-        : await runStream(factory, finding.stream, finding);
-    const same = seen !== undefined && signatureOf(seen) === signatureOf(finding);
-    output.event({
-      event: 'replay',
-      file,
-      expected: signatureOf(finding),
-      seen: seen === undefined ? null : signatureOf(seen),
-      same,
-    });
-    if (!output.json) {
-      for (const line of annotateFinding(finding)) output.line(line);
-      output.line();
-      output.line(seen === undefined ? 'nothing is wrong any more' : signatureOf(seen));
-      if (seen !== undefined) output.line(`  ${seen.evidence}`);
-      if (seen !== undefined && !same) output.line(`  it was: ${signatureOf(finding)}`);
-    }
-    return seen === undefined ? ExitCode.OK : ExitCode.FAILED;
-  } finally {
-    factory.close?.();
+  const { finding } = readFinding(file);
+  const seen = await replayFinding(targetSpec(target, 'device'), finding);
+  const expected = signatureOf(finding);
+  const signature = seen === undefined ? null : signatureOf(seen);
+  const same = signature === expected;
+  output.event({ event: 'replay', file, expected, seen: signature, same });
+  if (!output.json) {
+    for (const line of annotateFinding(finding)) output.line(line);
+    output.line();
+    output.line(signature ?? 'nothing is wrong any more');
+    if (seen !== undefined) output.line(`  ${seen.evidence}`);
+    if (seen !== undefined && !same) output.line(`  it was: ${expected}`);
   }
+  return seen === undefined ? ExitCode.OK : ExitCode.FAILED;
 }
 
 function readFinding(file: string): ReturnType<typeof decodeFinding> {
@@ -145,13 +130,14 @@ function save(finding: Finding, { target, out, version }: FuzzFlags): string {
 }
 
 function tell(finding: Finding, file: string, output: Output): void {
-  const { kind, matter, evidence, seed, stream } = finding;
-  const steps = stream.steps.length;
-  output.event({ event: 'finding', kind, matter, evidence, seed, steps, file });
+  const { fuzzer, kind, matter, evidence, seed, input } = finding;
+  const steps = input.kind === 'stream' ? input.stream.steps.length : input.tape.length;
+  output.event({ event: 'finding', fuzzer, kind, matter, evidence, seed, steps, file });
   if (output.json) return;
   output.line(`${output.style('red', kind)}  ${matter}`);
   output.line(`  ${evidence.split('\n')[0] ?? ''}`);
-  output.line(`  seed ${seed}, ${formatNoun(steps, 'step')}; viommu fuzz --replay ${file}`);
+  const noun = formatNoun(steps, input.kind === 'stream' ? 'step' : 'random value');
+  output.line(`  ${fuzzer}, seed ${seed}, ${noun}; viommu fuzz --replay ${file}`);
 }
 
 function formatProgress({ runs, requests, seconds, coverage, findings }: FuzzProgress): string {

@@ -1,22 +1,28 @@
-/** Findings: what a target did wrong, and the shortest stream known that makes it do so. */
+/** Findings: what somebody did wrong, and the shortest input known that makes it do so. */
 
 import { Deviation } from './deviation.ts';
 import { type Stream, annotateSteps } from './stream.ts';
 import { TargetFailure } from '../target.ts';
 
+/** What shows a finding again. */
+export type FindingInput =
+  | { readonly kind: 'stream'; readonly stream: Stream }
+  /** Random values that a fuzzer drew, and what it told of itself. */
+  | { readonly kind: 'tape'; readonly tape: readonly number[]; readonly notes: readonly string[] };
+
 export interface Finding {
+  /** The name of what found it. */
+  readonly fuzzer: string;
   /** As of `Deviation`; `crash` and `hang` besides. */
   readonly kind: string;
   readonly matter: string;
   /** What was seen, for people. */
   readonly evidence: string;
-  /** The seed of the stream that it was found with. */
+  /** The seed that it was found with. */
   readonly seed: number;
-  /** Steps of that stream up to the one that showed it. */
+  /** Steps or requests until it showed. */
   readonly foundAfter: number;
-  readonly stream: Stream;
-  /** The steps are not known, since the target never returned: the seed makes them again. */
-  readonly bySeed: boolean;
+  readonly input: FindingInput;
   /** Signatures of what is wrong besides, and was not looked at. */
   readonly tolerated: readonly string[];
 }
@@ -36,9 +42,10 @@ export function symptomOf(error: unknown): Pick<Finding, 'kind' | 'matter' | 'ev
   return { kind: 'crash', matter: general(text), evidence: stack ?? text };
 }
 
-/** The last steps, with every byte of their requests named. */
-export function annotateFinding({ stream }: Finding, stepsMax = 40): string[] {
-  const { steps, setup } = stream;
+/** What leads to it: the last steps, with every byte of their requests named, or the notes of a fuzzer. */
+export function annotateFinding({ input }: Finding, stepsMax = 40): string[] {
+  if (input.kind === 'tape') return [...input.notes];
+  const { steps, setup } = input.stream;
   const from = Math.max(0, steps.length - stepsMax);
   const { wish, format, queueSize, indirect, refuse } = setup;
   const wishes = Object.entries(wish).map(([name, value]) => `${name} ${formatWish(value)}`);

@@ -8,10 +8,9 @@ import { IommuQueue, MmioRegister } from '@viommu/common';
 import type { DriverAction, DriverEnvironment, DriverTargetFactory } from '../driver-target.ts';
 import type { DeviceTarget, DeviceTargetFactory, TargetRegisters } from '../target.ts';
 import { Deviation } from './deviation.ts';
-import { symptomOf } from './finding.ts';
+import type { Journal } from './fuzzer.ts';
 import { randomSetup } from './platform.ts';
-import { Random } from './random.ts';
-import type { StreamResult } from './run-stream.ts';
+import type { Random } from './random.ts';
 
 /** Drivers one after the other, and what each of them is asked to do. */
 const LIVES = 8;
@@ -23,15 +22,14 @@ const IDLE_MS = 50;
 const PAGE = 4096n;
 const VALUES = [0, 1, 2, 3, 4, 0x7f, 0x80, 0xff, 0xffff, 0x8000, 0x7fff_ffff, 0xffff_ffff] as const;
 
-/** Runs the actions of a seed. `device` is honest, and its target has registers. */
+/** Lets a driver act. `device` is honest, and its target has registers. */
 export async function runHostile(
   driver: DriverTargetFactory,
   device: DeviceTargetFactory,
-  seed: number,
-): Promise<StreamResult> {
-  const random = new Random(seed);
+  random: Random,
+  journal: Journal,
+): Promise<void> {
   const setup = randomSetup(random);
-  const tally = { requests: 0, accesses: 0, faults: 0 };
   const target = await device.open(setup.wish);
   try {
     const world = new World(target, random);
@@ -51,17 +49,12 @@ export async function runHostile(
       for (let count = 0; count < ACTIONS; count += 1) {
         world.turns = 0;
         subject.perform(randomAction(random, target));
-        tally.requests += 1;
+        journal.requests += 1;
       }
       world.turns = 0;
       subject.perform({ kind: 'remove' });
       subject.dispose();
     }
-    return { tally, finding: undefined };
-  } catch (error) {
-    const stream = { setup, steps: [] };
-    const origin = { seed, foundAfter: tally.requests, stream, bySeed: true, tolerated: [] };
-    return { tally, finding: { ...symptomOf(error), ...origin } };
   } finally {
     target.dispose();
   }

@@ -1,16 +1,11 @@
 export { Deviation, signatureOf } from './deviation.ts';
-export { type Finding, annotateFinding } from './finding.ts';
+export { type Finding, type FindingInput, annotateFinding } from './finding.ts';
 export { type SavedFinding, decodeFinding, encodeFinding } from './finding-file.ts';
-export { runHostile } from './hostile-device.ts';
-export { FUZZERS, type Fuzzer } from './registry.ts';
-export {
-  type Origin,
-  type SeedOptions,
-  type StreamResult,
-  runSeed,
-  runStream,
-} from './run-stream.ts';
-export { type ShrinkOptions, shrink } from './shrink.ts';
+export { type Fuzzer, type Journal, type Outcome, type Tally, tryFuzzer } from './fuzzer.ts';
+export { Random } from './random.ts';
+export { CANARY, FUZZERS, fuzzerByName } from './registry.ts';
+export { type Origin, STREAM, type SeedOptions, runSeed, runStream } from './run-stream.ts';
+export { type Replay, type ShrinkOptions, shrink } from './shrink.ts';
 export {
   type AccessStep,
   type ConfigStep,
@@ -25,4 +20,11 @@ export {
   formatStep,
   stepOf,
 } from './stream.ts';
-export { type FuzzOptions, type FuzzReport, type Progress, fuzz } from './threads.ts';
+export {
+  type FuzzOptions,
+  type FuzzReport,
+  type Part,
+  type Progress,
+  fuzz,
+  replay,
+} from './threads.ts';

@@ -12,6 +12,7 @@ import { Data, sameBytes } from './data.ts';
 import { Deviation, signatureOf } from './deviation.ts';
 import { checkEvents, checkRecords } from './events.ts';
 import { readableOf, roomOf } from './framing.ts';
+import type { Tally } from './fuzzer.ts';
 import { Guest } from './guest.ts';
 import { BATCH_MAX } from './limit.ts';
 import { Oracle } from './oracle.ts';
@@ -20,13 +21,6 @@ import type { AccessStep, ConfigStep, RequestStep, ResetStep, Setup, Step } from
 
 /** Accesses between two looks at all of the data. */
 const DATA_LOOK = 64;
-
-/** What a stream did. */
-export interface Tally {
-  requests: number;
-  accesses: number;
-  faults: number;
-}
 
 /** A target that was just opened, and its model. */
 export class Lockstep {

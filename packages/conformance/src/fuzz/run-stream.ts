@@ -2,18 +2,16 @@
 
 import type { DeviceTargetFactory } from '../target.ts';
 import type { PairCoverage } from './coverage.ts';
-import { type Finding, symptomOf } from './finding.ts';
+import { symptomOf } from './finding.ts';
+import type { Outcome, Tally } from './fuzzer.ts';
 import { Generator } from './generator.ts';
-import { Lockstep, type Tally } from './lockstep.ts';
+import { Lockstep } from './lockstep.ts';
 import { randomSetup } from './platform.ts';
 import { Random } from './random.ts';
-import type { Step, Stream } from './stream.ts';
+import type { Setup, Step, Stream } from './stream.ts';
 
-/** What a stream came to. */
-export interface StreamResult {
-  readonly tally: Tally;
-  readonly finding: Finding | undefined;
-}
+/** The name of what sends streams. */
+export const STREAM = 'stream';
 
 /** What a stream comes from. */
 export interface Origin {
@@ -25,6 +23,8 @@ export interface Origin {
 export interface SeedOptions {
   readonly coverage?: PairCoverage | undefined;
   readonly tolerated?: readonly string[];
+  /** Hears how many steps there are before each of them is taken. */
+  readonly drew?: ((steps: number) => void) | undefined;
 }
 
 /** Steps: short streams reach many devices, and long ones what takes long. */
@@ -35,22 +35,44 @@ const NO_TALLY: Tally = { requests: 0, accesses: 0, faults: 0 };
 export async function runSeed(
   factory: DeviceTargetFactory,
   seed: number,
-  { coverage, tolerated = [] }: SeedOptions = {},
-): Promise<StreamResult> {
-  const random = new Random(seed);
-  const setup = randomSetup(random);
-  const steps = random.pick(LENGTHS);
-  const taken: Step[] = [];
-  return guarded(factory, { setup, steps: taken }, { seed, tolerated }, (lockstep, target) => {
+  { coverage, tolerated = [], drew }: SeedOptions = {},
+): Promise<Outcome> {
+  const { random, setup, length, steps } = beginning(seed);
+  return guarded(factory, { setup, steps }, { seed, tolerated }, (lockstep, target) => {
     lockstep.coverage = coverage;
     const generator = new Generator(random, () => lockstep.model, setup, target);
-    for (let count = 0; count < steps; count += 1) {
+    while (steps.length < length) {
       const step = generator.next();
-      taken.push(step);
+      steps.push(step);
+      drew?.(steps.length);
       lockstep.step(step);
     }
     lockstep.end();
   });
+}
+
+/** The first steps of a seed's stream, of which the last is not taken: so one is known that never ends. */
+export async function streamOf(
+  factory: DeviceTargetFactory,
+  seed: number,
+  count: number,
+): Promise<Stream> {
+  const { random, setup, steps } = beginning(seed);
+  await guarded(factory, { setup, steps }, { seed, tolerated: [] }, (lockstep, target) => {
+    const generator = new Generator(random, () => lockstep.model, setup, target);
+    while (steps.length < count) {
+      const step = generator.next();
+      steps.push(step);
+      if (steps.length < count) lockstep.step(step);
+    }
+  });
+  return { setup, steps };
+}
+
+function beginning(seed: number): { random: Random; setup: Setup; length: number; steps: Step[] } {
+  const random = new Random(seed);
+  const setup = randomSetup(random);
+  return { random, setup, length: random.pick(LENGTHS), steps: [] };
 }
 
 /** Runs a stream that is there. */
@@ -58,7 +80,7 @@ export async function runStream(
   factory: DeviceTargetFactory,
   stream: Stream,
   { seed = 0, tolerated = [] }: Partial<Origin> = {},
-): Promise<StreamResult> {
+): Promise<Outcome> {
   return guarded(factory, stream, { seed, tolerated }, (lockstep) => {
     for (const step of stream.steps) lockstep.step(step);
     lockstep.end();
@@ -70,7 +92,7 @@ async function guarded(
   stream: Stream,
   { seed, tolerated }: Origin,
   run: (lockstep: Lockstep, target: Awaited<ReturnType<DeviceTargetFactory['open']>>) => void,
-): Promise<StreamResult> {
+): Promise<Outcome> {
   let target: Awaited<ReturnType<DeviceTargetFactory['open']>> | undefined;
   let lockstep: Lockstep | undefined;
   try {
@@ -80,7 +102,9 @@ async function guarded(
     return { tally: lockstep.tally, finding: undefined };
   } catch (error) {
     const foundAfter = stream.steps.length;
-    const finding = { ...symptomOf(error), seed, foundAfter, stream, bySeed: false, tolerated };
+    const input = { kind: 'stream', stream } as const;
+    const known = { fuzzer: STREAM, seed, foundAfter, input, tolerated };
+    const finding = { ...known, ...symptomOf(error) };
     return { tally: lockstep?.tally ?? NO_TALLY, finding };
   } finally {
     target?.dispose();

@@ -1,31 +1,119 @@
-/** A thread of the fuzzer: loads the target once, and runs the shards that it is told. */
+/** A thread of the fuzzer: loads the target once, and runs the seeds and inputs that it is told. */
 
 import type { DeviceTargetFactory } from '../target.ts';
 import { type TargetSpec, loadTarget } from '../node/target-module.ts';
 import { PairCoverage } from './coverage.ts';
-import { type ShardResult, type ShardTask, runShard } from './shard.ts';
+import type { Finding, FindingInput } from './finding.ts';
+import { type Outcome, replayTape, tapeOf, tryFuzzer } from './fuzzer.ts';
+import { fuzzerByName } from './registry.ts';
+import { STREAM, runSeed, runStream, streamOf } from './run-stream.ts';
+import { type ShardContext, type ShardResult, type ShardTask, runShard } from './shard.ts';
 
 /** What one thread is told. */
-export interface WorkerTask extends ShardTask {
+export type WorkerTask = ShardWork | ReplayWork | RebuildWork | CloseWork;
+
+/** A stretch of seeds. */
+interface ShardWork extends ShardTask {
+  readonly kind: 'shard';
   readonly spec: TargetSpec;
-  /** One number: the seed that is being run. */
+  /** Two numbers: the seed that is being run, and how many steps or values of it there are. */
   readonly running: Float64Array;
   /** One number: not 0 once everything is to end. */
   readonly stop: Int32Array;
 }
 
+/** An input that is known. */
+interface ReplayWork {
+  readonly kind: 'replay';
+  readonly spec: TargetSpec;
+  readonly finding: Finding;
+}
+
+/** The input of a seed, as far as it was used. */
+interface RebuildWork {
+  readonly kind: 'rebuild';
+  readonly spec: TargetSpec;
+  readonly fuzzer: string;
+  readonly seed: number;
+  readonly count: number;
+}
+
+/** What is kept of targets goes. */
+interface CloseWork {
+  readonly kind: 'close';
+  /** How many threads have this task. */
+  readonly arrived: Int32Array;
+  readonly threads: number;
+}
+
 const coverage = new PairCoverage();
 const factories = new Map<string, Promise<DeviceTargetFactory>>();
 
-export default async function runTask(task: WorkerTask): Promise<ShardResult> {
-  const key = JSON.stringify(task.spec);
-  const loading = factories.get(key) ?? loadTarget(task.spec);
-  factories.set(key, loading);
-  return runShard(task, {
-    factory: await loading,
+export default async function runTask(
+  task: WorkerTask,
+): Promise<ShardResult | Finding | FindingInput | undefined> {
+  switch (task.kind) {
+    case 'shard':
+      return runShard(task, await contextOf(task));
+    case 'replay':
+      return (await replay(task.spec, task.finding, task.finding.input)).finding;
+    case 'rebuild': {
+      const { fuzzer, seed, count, spec } = task;
+      if (fuzzer !== STREAM) return { kind: 'tape', tape: tapeOf(seed, count), notes: [] };
+      const stream = await streamOf(await factoryOf(spec), seed, count);
+      return { kind: 'stream', stream };
+    }
+    case 'close':
+      return close(task);
+  }
+}
+
+async function contextOf({ fuzzer: name, spec, running, stop }: ShardWork): Promise<ShardContext> {
+  const drew = (count: number): void => {
+    running[1] = count;
+  };
+  let run: ShardContext['run'];
+  if (name === STREAM) {
+    const factory = await factoryOf(spec);
+    run = (seed, tolerated) => runSeed(factory, seed, { coverage, tolerated, drew });
+  } else {
+    const fuzzer = fuzzerByName(name);
+    run = (seed) => tryFuzzer(fuzzer, seed, { drew });
+  }
+  return {
+    run,
+    replay: (finding) => async (input) => (await replay(spec, finding, input)).finding,
     coverage,
     now: () => performance.now(),
-    began: (seed) => (task.running[0] = seed),
-    stopped: () => Atomics.load(task.stop, 0) !== 0,
-  });
+    began(seed) {
+      running[0] = seed;
+      running[1] = 0;
+    },
+    stopped: () => Atomics.load(stop, 0) !== 0,
+  };
 }
+
+async function replay(spec: TargetSpec, finding: Finding, input: FindingInput): Promise<Outcome> {
+  if (input.kind === 'tape')
+    return replayTape(fuzzerByName(finding.fuzzer), input.tape, finding.seed);
+  return runStream(await factoryOf(spec), input.stream, finding);
+}
+
+async function factoryOf(spec: TargetSpec): Promise<DeviceTargetFactory> {
+  const key = JSON.stringify(spec);
+  const loading = factories.get(key) ?? loadTarget(spec);
+  factories.set(key, loading);
+  return loading;
+}
+
+async function close({ arrived, threads }: CloseWork): Promise<undefined> {
+  for (const factory of factories.values()) (await factory).close?.();
+  factories.clear();
+  Atomics.add(arrived, 0, 1);
+  Atomics.notify(arrived, 0);
+  for (let seen = Atomics.load(arrived, 0); seen < threads; seen = Atomics.load(arrived, 0))
+    if (Atomics.wait(arrived, 0, seen, CLOSE_MS) === 'timed-out') return;
+}
+
+/** A thread that was just replaced is slow to come. */
+const CLOSE_MS = 1000;

@@ -1,28 +1,29 @@
-/** A stretch of fuzzing in one thread: streams of one seed after the other until the time is over. */
+/** A stretch of fuzzing in one thread: seeds of one fuzzer, one after the other, until the time is over. */
 
-import type { DeviceTargetFactory } from '../target.ts';
 import type { PairCoverage } from './coverage.ts';
 import { signatureOf } from './deviation.ts';
 import type { Finding } from './finding.ts';
-import { runSeed } from './run-stream.ts';
-import { shrink } from './shrink.ts';
+import type { Outcome, Tally } from './fuzzer.ts';
+import { type Replay, shrink } from './shrink.ts';
 
 export interface ShardTask {
+  /** By its name. */
+  readonly fuzzer: string;
   /** The first seed, and how far it is to the next one. */
   readonly seed: number;
   readonly stride: number;
-  /** The first stream runs in any case; after this long no other begins. */
+  /** The first seed runs in any case; after this long no other begins. */
   readonly timeMs: number;
   /** Signatures of findings that are known. */
   readonly known: readonly string[];
 }
 
-export interface ShardResult {
+export interface ShardResult extends Tally {
   /** The seed to go on with. */
   readonly next: number;
   readonly runs: number;
-  readonly requests: number;
-  readonly accesses: number;
+  /** How long it took, without what went into shrinking. */
+  readonly timeMs: number;
   /** What was not known, shrunk. */
   readonly findings: readonly Finding[];
   /** Coverage that is new in this thread. */
@@ -31,10 +32,13 @@ export interface ShardResult {
 
 /** What a shard needs of its surroundings. */
 export interface ShardContext {
-  readonly factory: DeviceTargetFactory;
+  /** Runs a seed; `tolerated` are signatures of what is known. */
+  readonly run: (seed: number, tolerated: readonly string[]) => Promise<Outcome>;
+  readonly replay: (finding: Finding) => Replay;
   readonly coverage: PairCoverage;
+  /** In milliseconds. */
   readonly now: () => number;
-  /** Hears which seed is next, so that one whose target never returns is known. */
+  /** Hears which seed is next, so that one that never ends is known. */
   readonly began: (seed: number) => void;
   /** True once everything is to end. */
   readonly stopped: () => boolean;
@@ -44,23 +48,28 @@ export interface ShardContext {
 const SHRINK_MS = 5000;
 
 export async function runShard(task: ShardTask, context: ShardContext): Promise<ShardResult> {
-  const { factory, coverage, now, began, stopped } = context;
+  const { run, replay, coverage, now, began, stopped } = context;
   const known = new Set(task.known);
   const findings: Finding[] = [];
-  const end = now() + task.timeMs;
-  const total = { runs: 0, requests: 0, accesses: 0 };
+  const total = { runs: 0, requests: 0, accesses: 0, faults: 0 };
+  const begin = now();
+  let shrinkMs = 0;
   let { seed } = task;
   do {
     began(seed);
-    const { tally, finding } = await runSeed(factory, seed, { coverage, tolerated: [...known] });
+    const { tally, finding } = await run(seed, [...known]);
     total.runs += 1;
     total.requests += tally.requests;
     total.accesses += tally.accesses;
+    total.faults += tally.faults;
     seed += task.stride;
     if (finding === undefined || known.has(signatureOf(finding))) continue;
     known.add(signatureOf(finding));
-    const latest = now() + SHRINK_MS;
-    findings.push(await shrink(factory, finding, { ended: () => stopped() || now() > latest }));
-  } while (now() < end && !stopped());
-  return { next: seed, ...total, findings, coverage: coverage.take() };
+    const from = now();
+    const ended = (): boolean => stopped() || now() > from + SHRINK_MS;
+    findings.push(await shrink(finding, replay(finding), { ended }));
+    shrinkMs += now() - from;
+  } while (now() < begin + task.timeMs && !stopped());
+  const timeMs = now() - begin - shrinkMs;
+  return { next: seed, ...total, timeMs, findings, coverage: coverage.take() };
 }

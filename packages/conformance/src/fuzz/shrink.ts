@@ -1,43 +1,86 @@
-/** Makes the stream of a finding as short and as plain as it gets while it still shows the same thing. */
+/** Makes the input of a finding as short and as plain as it gets while it still shows the same thing. */
 
-import type { DeviceTargetFactory } from '../target.ts';
 import { signatureOf } from './deviation.ts';
-import type { Finding } from './finding.ts';
-import { runStream } from './run-stream.ts';
+import type { Finding, FindingInput } from './finding.ts';
 import type { Setup, Step, Stream } from './stream.ts';
 
 export interface ShrinkOptions {
-  /** Runs of the stream at most. */
+  /** Tries at most. */
   readonly runsMax?: number;
   /** True once there is no more time. */
   readonly ended?: () => boolean;
 }
 
-/** The same finding with the shortest stream that was found. One that does not show again is returned as it is. */
+/** Runs an input again; what it shows, if anything. */
+export type Replay = (input: FindingInput) => Promise<Finding | undefined>;
+
+/** The same finding with the shortest input that was found. One that does not show again is returned as it is. */
 export async function shrink(
-  factory: DeviceTargetFactory,
   finding: Finding,
+  replay: Replay,
   { runsMax = 2000, ended = () => false }: ShrinkOptions = {},
 ): Promise<Finding> {
   const signature = signatureOf(finding);
   let best = finding;
   let runs = 0;
-  const shows = async (stream: Stream): Promise<boolean> => {
+  const shows = async (input: FindingInput): Promise<boolean> => {
     if (runs >= runsMax || ended()) return false;
     runs += 1;
-    const { finding: seen } = await runStream(factory, stream, finding);
+    const seen = await replay(input);
     if (seen === undefined || signatureOf(seen) !== signature) return false;
     best = { ...seen, foundAfter: finding.foundAfter };
     return true;
   };
-  if (!(await shows(finding.stream))) return finding;
-  for (let before = Infinity; size(best.stream) < before && runs < runsMax;) {
-    before = size(best.stream);
-    await dropSteps(() => best.stream, shows);
-    await plainer(() => best.stream, shows);
+  if (!(await shows(finding.input))) return finding;
+  for (let before = Infinity; size(best.input) < before && runs < runsMax && !ended();) {
+    before = size(best.input);
+    const { input } = best;
+    if (input.kind === 'stream') await shrinkStream(input.stream, shows);
+    else await shrinkTape(input.tape, (tape) => shows({ ...input, tape }));
   }
   return best;
 }
+
+async function shrinkStream(
+  stream: Stream,
+  shows: (input: FindingInput) => Promise<boolean>,
+): Promise<void> {
+  let best = stream;
+  const showsStream = async (other: Stream): Promise<boolean> => {
+    if (!(await shows({ kind: 'stream', stream: other }))) return false;
+    best = other;
+    return true;
+  };
+  await dropSteps(() => best, showsStream);
+  await plainer(() => best, showsStream);
+}
+
+/** Pieces of the tape go, then single values become small: fuzzers draw what is simple with 0. */
+async function shrinkTape(
+  tape: readonly number[],
+  shows: (tape: readonly number[]) => Promise<boolean>,
+): Promise<void> {
+  let best = tape;
+  for (let count = Math.ceil(best.length / 2); count >= 1; count = Math.floor(count / 2)) {
+    for (let from = best.length - count; from > -count; from -= count) {
+      const kept = best.toSpliced(Math.max(from, 0), count + Math.min(from, 0));
+      if (kept.length < best.length && (await shows(kept))) best = kept;
+    }
+  }
+  for (let index = 0; index < best.length; index += 1) {
+    for (const divisor of TAPE_DIVISORS) {
+      const value = Math.floor(best[index]! / divisor); // below the length
+      if (value === best[index]) break;
+      const other = best.with(index, value);
+      if (!(await shows(other))) continue;
+      best = other;
+      break;
+    }
+  }
+}
+
+/** To 0, to a little, to half. */
+const TAPE_DIVISORS = [2 ** 32, 16, 2] as const;
 
 type Now = () => Stream;
 type Shows = (stream: Stream) => Promise<boolean>;
@@ -111,7 +154,10 @@ const PLAINER_SETUPS: readonly ((setup: Setup) => Setup)[] = [
 ];
 
 /** A measure of how much there is to read. */
-function size({ setup, steps }: Stream): number {
+function size(input: FindingInput): number {
+  if (input.kind === 'tape')
+    return input.tape.reduce((sum, value) => sum + Math.log2(value + 1), input.tape.length * 4);
+  const { setup, steps } = input.stream;
   const cuts = steps.filter((step) => step.kind === 'request' && step.cuts !== undefined).length;
   const held = steps.filter((step) => step.kind === 'request' && step.held).length;
   return steps.length * 4 + cuts + held + Object.keys(setup.wish).length;

@@ -1,19 +1,30 @@
-/** The fuzzer in threads: seeds are dealt out, findings are collected, a thread whose target never returns is replaced. */
+/** The fuzzers in threads: seeds are dealt out, findings are collected, a thread whose target never returns is replaced. */
 
 import { availableParallelism } from 'node:os';
 import { IommuError } from '@viommu/common';
-import { Piscina } from 'piscina';
 import { type TargetSpec, loadTarget } from '../node/target-module.ts';
 import { signatureOf } from './deviation.ts';
-import type { Finding } from './finding.ts';
+import type { Finding, FindingInput } from './finding.ts';
 import { randomSetup } from './platform.ts';
 import { Random } from './random.ts';
-import type { ShardResult } from './shard.ts';
-import type { WorkerTask } from './shard-worker.ts';
+import { FUZZERS } from './registry.ts';
+import { STREAM } from './run-stream.ts';
+import { shrink } from './shrink.ts';
+import { ThreadPool } from './thread-pool.ts';
+import { Turns } from './turn.ts';
+
+/** What one fuzzer did. */
+export interface Part {
+  readonly fuzzer: string;
+  readonly runs: number;
+  readonly requests: number;
+  /** A second, with all threads at it. */
+  readonly perSecond: number;
+}
 
 /** How far a run has come. */
 export interface Progress {
-  /** Streams. */
+  /** Seeds that were run. */
   readonly runs: number;
   readonly requests: number;
   readonly accesses: number;
@@ -21,9 +32,12 @@ export interface Progress {
   /** Pairs of rules that followed each other. */
   readonly coverage: number;
   readonly seconds: number;
+  readonly parts: readonly Part[];
 }
 
 export interface FuzzOptions {
+  /** By name; default all of them for our own device, and streams alone for any other. */
+  readonly fuzzers?: readonly string[] | undefined;
   /** The first seed; default 1. */
   readonly seed?: number | undefined;
   readonly seconds: number;
@@ -45,13 +59,9 @@ export interface FuzzReport extends Progress {
   readonly found: readonly Finding[];
 }
 
-type Pool = Piscina<WorkerTask, ShardResult>;
-
-/** A shard ends after this long, unless something is shrunk. */
-const SHARD_MS = 400;
-/** A stream that takes longer than this hangs. */
-const HANG_MS = 20_000;
-const EXTENSION: string = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+/** One that never ends is shrunk for so long, a try for so long. */
+const HANG_SHRINK_MS = 20_000;
+const HANG_TRY_MS = 2000;
 
 /** Fuzzes a target that every thread loads for itself. @throws {IommuError} `EINVAL` if it cannot be loaded. */
 export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<FuzzReport> {
@@ -60,60 +70,67 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
   factory.close?.();
   const parallel = factory.parallel ?? availableParallelism();
   const threads = Math.max(1, Math.min(parallel, options.threads ?? parallel));
+  const fuzzers = options.fuzzers ?? fuzzersOf(spec);
   const begun = performance.now();
   const end = begun + seconds * 1000;
-  const stop = new Int32Array(new SharedArrayBuffer(4));
-  const total = { runs: 0, requests: 0, accesses: 0 };
   const found = new Map<string, Finding>();
   const coverage = new Set<string>();
+  const total = { runs: 0, requests: 0, accesses: 0 };
+  const parts = new Map(
+    fuzzers.map((fuzzer) => [fuzzer, { fuzzer, runs: 0, requests: 0, timeMs: 0 }]),
+  );
   const progress = (): Progress => ({
     ...total,
     findings: found.size,
     coverage: coverage.size,
     seconds: (performance.now() - begun) / 1000,
+    parts: [...parts.values()].map(({ timeMs, ...part }) => ({
+      ...part,
+      perSecond: timeMs > 0 ? (part.requests / timeMs) * 1000 * threads : 0,
+    })),
   });
   const take = (finding: Finding): void => {
     if (found.has(signatureOf(finding))) return;
     found.set(signatureOf(finding), finding);
     options.onFinding?.(finding);
   };
-  const halt = (): number => Atomics.store(stop, 0, 1);
+
+  const pool = new ThreadPool(spec, threads);
+  const halt = (): void => pool.halt();
   signal?.addEventListener('abort', halt);
   if (signal?.aborted === true) halt();
-
-  const pool: Pool = new Piscina({
-    filename: new URL(`./shard-worker.${EXTENSION}`, import.meta.url).href,
-    minThreads: threads,
-    maxThreads: threads,
-    concurrentTasksPerWorker: 1,
-  });
   const stride = shard.count * threads;
   const lane = async (index: number): Promise<void> => {
-    const running = new Float64Array(new SharedArrayBuffer(8));
-    let next = seed + shard.index + shard.count * index;
-    while (Atomics.load(stop, 0) === 0) {
-      const left = end - performance.now();
-      if (left <= 0) return;
-      const timeMs = Math.min(SHARD_MS, left);
+    const turns = new Turns(fuzzers, index);
+    const first = seed + shard.index + shard.count * index;
+    const next = new Map(fuzzers.map((fuzzer) => [fuzzer, first]));
+    while (!pool.halted && performance.now() < end) {
+      const { fuzzer, timeMs } = turns.next(end - performance.now());
+      const from = next.get(fuzzer) ?? first;
       const known = [...found.keys()];
-      const bound = AbortSignal.timeout(Math.ceil(timeMs) + HANG_MS);
-      try {
-        const task = { spec, running, stop, seed: next, stride, timeMs, known };
-        const result = await pool.run(task, { signal: bound });
-        next = result.next;
+      const outcome = await pool.shard({ fuzzer, seed: from, stride, timeMs, known });
+      const part = parts.get(fuzzer);
+      if (outcome.kind === 'done') {
+        const { result } = outcome;
+        next.set(fuzzer, result.next);
+        turns.took(fuzzer, result.timeMs);
         total.runs += result.runs;
         total.requests += result.requests;
         total.accesses += result.accesses;
+        if (part !== undefined) {
+          part.runs += result.runs;
+          part.requests += result.requests;
+          part.timeMs += result.timeMs;
+        }
         for (const pair of result.coverage) coverage.add(pair);
         result.findings.forEach(take);
-      } catch (error) {
+      } else {
         // The target could not even be loaded.
-        if (!bound.aborted && total.runs === 0)
-          throw new IommuError('EINVAL', error instanceof Error ? error.message : 'no thread runs');
-        const hung = running[0] ?? next;
+        if (outcome.error !== undefined && total.runs === 0)
+          throw new IommuError('EINVAL', outcome.error.message);
+        next.set(fuzzer, outcome.seed + stride);
         total.runs += 1;
-        take(lost(hung, bound.aborted || !(error instanceof Error) ? undefined : error));
-        next = hung + stride;
+        take(await lost(pool, fuzzer, outcome));
       }
       options.onProgress?.(progress());
     }
@@ -122,16 +139,45 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
     await Promise.all(Array.from({ length: threads }, (_, index) => lane(index)));
   } finally {
     signal?.removeEventListener('abort', halt);
-    await pool.destroy();
+    await pool.close();
   }
   return { target: factory.name, ...progress(), found: [...found.values()] };
 }
 
-/** The finding of a thread that is gone; `error` is undefined if it was ended for its silence. */
-function lost(seed: number, error: Error | undefined): Finding {
-  const stream = { setup: randomSetup(new Random(seed)), steps: [] };
-  const known = { seed, foundAfter: 0, stream, bySeed: true, tolerated: [] };
-  return error === undefined
-    ? { ...known, kind: 'hang', matter: 'a stream has no end', evidence: `seed ${seed}` }
-    : { ...known, kind: 'crash', matter: 'the thread ended', evidence: error.message };
+/** Runs a finding again, in a thread that is ended if it never returns; undefined if nothing is wrong any more. */
+export async function replay(spec: TargetSpec, finding: Finding): Promise<Finding | undefined> {
+  const pool = new ThreadPool(spec, 1);
+  try {
+    return await pool.replay(finding);
+  } finally {
+    await pool.close();
+  }
+}
+
+function fuzzersOf({ module }: TargetSpec): readonly string[] {
+  return module === 'core' ? [STREAM, ...FUZZERS.map(({ name }) => name)] : [STREAM];
+}
+
+/** The finding of a thread that is gone: by then, only the seed is known, and how far it came. */
+async function lost(
+  pool: ThreadPool,
+  fuzzer: string,
+  { seed, count, error }: { seed: number; count: number; error: Error | undefined },
+): Promise<Finding> {
+  const rebuilt = await pool.rebuild(fuzzer, seed, count);
+  const input = rebuilt ?? emptyInput(fuzzer, seed);
+  const symptom =
+    error === undefined
+      ? { kind: 'hang', matter: 'it never ends', evidence: `seed ${seed}` }
+      : { kind: 'crash', matter: 'the thread ended', evidence: error.message };
+  const finding = { fuzzer, seed, foundAfter: count, ...symptom, input, tolerated: [] };
+  const latest = performance.now() + HANG_SHRINK_MS;
+  return shrink(finding, (other) => pool.replay({ ...finding, input: other }, HANG_TRY_MS), {
+    ended: () => pool.halted || performance.now() > latest,
+  });
+}
+
+function emptyInput(fuzzer: string, seed: number): FindingInput {
+  if (fuzzer !== STREAM) return { kind: 'tape', tape: [], notes: [] };
+  return { kind: 'stream', stream: { setup: randomSetup(new Random(seed)), steps: [] } };
 }
