@@ -7,16 +7,16 @@ import type { Finding, FindingInput } from './finding.ts';
 import { type Outcome, replayTape, tapeOf, tryFuzzer } from './fuzzer.ts';
 import { fuzzerByName } from './registry.ts';
 import { STREAM, runSeed, runStream, streamOf } from './run-stream.ts';
+import { RunCell } from './run-cell.ts';
 import { type ShardContext, type ShardResult, type ShardTask, runShard } from './shard.ts';
 
-/** What one thread is told. */
+/** What one thread is told; `running` has the cells of {@link RunCell}. */
 export type WorkerTask = ShardWork | ReplayWork | RebuildWork | CloseWork;
 
 /** A stretch of seeds. */
 interface ShardWork extends ShardTask {
   readonly kind: 'shard';
   readonly spec: TargetSpec;
-  /** Two numbers: the seed that is being run, and how many steps or values of it there are. */
   readonly running: Float64Array;
   /** One number: not 0 once everything is to end. */
   readonly stop: Int32Array;
@@ -27,6 +27,7 @@ interface ReplayWork {
   readonly kind: 'replay';
   readonly spec: TargetSpec;
   readonly finding: Finding;
+  readonly running: Float64Array;
 }
 
 /** The input of a seed, as far as it was used. */
@@ -36,6 +37,7 @@ interface RebuildWork {
   readonly fuzzer: string;
   readonly seed: number;
   readonly count: number;
+  readonly running: Float64Array;
 }
 
 /** What is kept of targets goes. */
@@ -56,11 +58,15 @@ export default async function runTask(
     case 'shard':
       return runShard(task, await contextOf(task));
     case 'replay':
+      await factoryOf(task.spec);
+      began(task.running, task.finding.seed);
       return (await replay(task.spec, task.finding, task.finding.input)).finding;
     case 'rebuild': {
       const { fuzzer, seed, count, spec } = task;
       if (fuzzer !== STREAM) return { kind: 'tape', tape: tapeOf(seed, count), notes: [] };
-      const stream = await streamOf(await factoryOf(spec), seed, count);
+      const factory = await factoryOf(spec);
+      began(task.running, seed);
+      const stream = await streamOf(factory, seed, count);
       return { kind: 'stream', stream };
     }
     case 'close':
@@ -70,7 +76,7 @@ export default async function runTask(
 
 async function contextOf({ fuzzer: name, spec, running, stop }: ShardWork): Promise<ShardContext> {
   const drew = (count: number): void => {
-    running[1] = count;
+    running[RunCell.COUNT] = count;
   };
   let run: ShardContext['run'];
   if (name === STREAM) {
@@ -82,15 +88,24 @@ async function contextOf({ fuzzer: name, spec, running, stop }: ShardWork): Prom
   }
   return {
     run,
-    replay: (finding) => async (input) => (await replay(spec, finding, input)).finding,
+    replay: (finding) => async (input) => {
+      running[RunCell.RUNS]! += 1; // all cells are there
+      return (await replay(spec, finding, input)).finding;
+    },
     coverage,
     now: () => performance.now(),
-    began(seed) {
-      running[0] = seed;
-      running[1] = 0;
-    },
+    began: (seed) => began(running, seed),
+    shrinks: () => (running[RunCell.SHRINKS] = 1),
     stopped: () => Atomics.load(stop, 0) !== 0,
   };
+}
+
+/** A run begins. */
+function began(running: Float64Array, seed: number): void {
+  running[RunCell.SEED] = seed;
+  running[RunCell.COUNT] = 0;
+  running[RunCell.SHRINKS] = 0;
+  running[RunCell.RUNS]! += 1; // all cells are there
 }
 
 async function replay(spec: TargetSpec, finding: Finding, input: FindingInput): Promise<Outcome> {

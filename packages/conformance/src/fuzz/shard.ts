@@ -16,6 +16,8 @@ export interface ShardTask {
   readonly timeMs: number;
   /** Signatures of findings that are known. */
   readonly known: readonly string[];
+  /** False if findings are to stay as they are. */
+  readonly shrink: boolean;
 }
 
 export interface ShardResult extends Tally {
@@ -40,6 +42,8 @@ export interface ShardContext {
   readonly now: () => number;
   /** Hears which seed is next, so that one that never ends is known. */
   readonly began: (seed: number) => void;
+  /** Hears that what the seed showed is shrunk from now on. */
+  readonly shrinks: () => void;
   /** True once everything is to end. */
   readonly stopped: () => boolean;
 }
@@ -48,7 +52,7 @@ export interface ShardContext {
 const SHRINK_MS = 5000;
 
 export async function runShard(task: ShardTask, context: ShardContext): Promise<ShardResult> {
-  const { run, replay, coverage, now, began, stopped } = context;
+  const { run, replay, coverage, now, began, shrinks, stopped } = context;
   const known = new Set(task.known);
   const findings: Finding[] = [];
   const total = { runs: 0, requests: 0, accesses: 0, faults: 0 };
@@ -65,6 +69,11 @@ export async function runShard(task: ShardTask, context: ShardContext): Promise<
     seed += task.stride;
     if (finding === undefined || known.has(signatureOf(finding))) continue;
     known.add(signatureOf(finding));
+    if (!task.shrink) {
+      findings.push(finding);
+      continue;
+    }
+    shrinks();
     const from = now();
     const ended = (): boolean => stopped() || now() > from + SHRINK_MS;
     findings.push(await shrink(finding, replay(finding), { ended }));

@@ -10,7 +10,7 @@ import { Random } from './random.ts';
 import { FUZZERS } from './registry.ts';
 import { STREAM } from './run-stream.ts';
 import { shrink } from './shrink.ts';
-import { ThreadPool } from './thread-pool.ts';
+import { type ShardOutcome, ThreadPool } from './thread-pool.ts';
 import { Turns } from './turn.ts';
 
 /** What one fuzzer did. */
@@ -45,6 +45,8 @@ export interface FuzzOptions {
   readonly threads?: number | undefined;
   /** Runs each so-and-so-many-th seed only: `index` from 0 to `count` - 1. */
   readonly shard?: { readonly index: number; readonly count: number } | undefined;
+  /** A run that takes longer than this hangs; default 20,000. */
+  readonly hangMs?: number | undefined;
   /** Called with each finding once, as it is there. */
   readonly onFinding?: ((finding: Finding) => void) | undefined;
   /** Called several times a second. */
@@ -59,9 +61,12 @@ export interface FuzzReport extends Progress {
   readonly found: readonly Finding[];
 }
 
-/** One that never ends is shrunk for so long, a try for so long. */
+/** A run that takes longer than this hangs, unless the caller knows better. */
+const HANG_MS = 20_000;
+/** An input that never ends is shrunk for so long at most; a try of it hangs after so long. */
 const HANG_SHRINK_MS = 20_000;
-const HANG_TRY_MS = 2000;
+const HANG_TRY_MS = 1000;
+const HANG_TRIES = 8;
 
 /** Fuzzes a target that every thread loads for itself. @throws {IommuError} `EINVAL` if it cannot be loaded. */
 export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<FuzzReport> {
@@ -95,7 +100,7 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
     options.onFinding?.(finding);
   };
 
-  const pool = new ThreadPool(spec, threads);
+  const pool = new ThreadPool(spec, threads, options.hangMs ?? HANG_MS);
   const halt = (): void => pool.halt();
   signal?.addEventListener('abort', halt);
   if (signal?.aborted === true) halt();
@@ -108,7 +113,8 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
       const { fuzzer, timeMs } = turns.next(end - performance.now());
       const from = next.get(fuzzer) ?? first;
       const known = [...found.keys()];
-      const outcome = await pool.shard({ fuzzer, seed: from, stride, timeMs, known });
+      const task = { fuzzer, seed: from, stride, timeMs, known, shrink: true };
+      const outcome = await pool.shard(task);
       const part = parts.get(fuzzer);
       if (outcome.kind === 'done') {
         const { result } = outcome;
@@ -125,12 +131,11 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
         for (const pair of result.coverage) coverage.add(pair);
         result.findings.forEach(take);
       } else {
-        // The target could not even be loaded.
-        if (outcome.error !== undefined && total.runs === 0)
-          throw new IommuError('EINVAL', outcome.error.message);
+        if (!outcome.begun)
+          throw new IommuError('EINVAL', outcome.error?.message ?? 'The target is never loaded.');
         next.set(fuzzer, outcome.seed + stride);
         total.runs += 1;
-        take(await lost(pool, fuzzer, outcome));
+        take(await lost(pool, fuzzer, outcome, options.hangMs ?? HANG_MS));
       }
       options.onProgress?.(progress());
     }
@@ -145,8 +150,12 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
 }
 
 /** Runs a finding again, in a thread that is ended if it never returns; undefined if nothing is wrong any more. */
-export async function replay(spec: TargetSpec, finding: Finding): Promise<Finding | undefined> {
-  const pool = new ThreadPool(spec, 1);
+export async function replay(
+  spec: TargetSpec,
+  finding: Finding,
+  hangMs: number = HANG_MS,
+): Promise<Finding | undefined> {
+  const pool = new ThreadPool(spec, 1, hangMs);
   try {
     return await pool.replay(finding);
   } finally {
@@ -162,7 +171,8 @@ function fuzzersOf({ module }: TargetSpec): readonly string[] {
 async function lost(
   pool: ThreadPool,
   fuzzer: string,
-  { seed, count, error }: { seed: number; count: number; error: Error | undefined },
+  { seed, count, error }: Extract<ShardOutcome, { kind: 'lost' }>,
+  hangMs: number,
 ): Promise<Finding> {
   const rebuilt = await pool.rebuild(fuzzer, seed, count);
   const input = rebuilt ?? emptyInput(fuzzer, seed);
@@ -171,8 +181,9 @@ async function lost(
       ? { kind: 'hang', matter: 'it never ends', evidence: `seed ${seed}` }
       : { kind: 'crash', matter: 'the thread ended', evidence: error.message };
   const finding = { fuzzer, seed, foundAfter: count, ...symptom, input, tolerated: [] };
-  const latest = performance.now() + HANG_SHRINK_MS;
-  return shrink(finding, (other) => pool.replay({ ...finding, input: other }, HANG_TRY_MS), {
+  const latest = performance.now() + Math.min(HANG_SHRINK_MS, HANG_TRIES * hangMs);
+  const tryMs = Math.min(HANG_TRY_MS, hangMs);
+  return shrink(finding, (other) => pool.replay({ ...finding, input: other }, tryMs), {
     ended: () => pool.halted || performance.now() > latest,
   });
 }

@@ -1,6 +1,6 @@
 /** Wrong devices. */
 
-import { Status } from '@viommu/common';
+import { AttachFlag, Status } from '@viommu/common';
 import { createCore } from '../../src/targets/core.ts';
 import { virtioDeviceTarget } from '../../src/targets/virtio-device-target.ts';
 import type { DeviceTargetFactory } from '../../src/target.ts';
@@ -33,3 +33,25 @@ export const long: DeviceTargetFactory = {
   }),
   choices: {},
 };
+
+/** Never answers an ATTACH with BYPASS, nor does anything else from then on. */
+export const endless: DeviceTargetFactory = onBypass(() => {
+  for (;;);
+});
+
+/** Takes its thread with it at an ATTACH with BYPASS. */
+export const deadly: DeviceTargetFactory = onBypass(() => process.exit(3));
+
+function onBypass(does: () => never): DeviceTargetFactory {
+  return {
+    ...virtioDeviceTarget('wrong', (wish) => {
+      const parts = createCore(wish);
+      const { iommu } = parts.device;
+      const attach = iommu.attach.bind(iommu);
+      iommu.attach = (domain, endpoint, flags, ...rest) =>
+        (flags & AttachFlag.BYPASS) === 0 ? attach(domain, endpoint, flags, ...rest) : does();
+      return parts;
+    }),
+    choices: {},
+  };
+}
