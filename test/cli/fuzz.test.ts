@@ -8,6 +8,10 @@ import { TEST_LIMIT_MS, events, scratch, viommu } from './command.ts';
 const file = scratch();
 const careless = join(import.meta.dirname, 'programs', 'careless-target.ts');
 
+function folder(name: string): string {
+  return join(dirname(file('some', '')), name);
+}
+
 describe('viommu fuzz', { timeout: TEST_LIMIT_MS }, () => {
   it('finds nothing about our device, and says how much it tried', async () => {
     const outcome = await viommu([
@@ -47,14 +51,38 @@ describe('viommu fuzz', { timeout: TEST_LIMIT_MS }, () => {
     expect(gone.code).toBe(0);
   });
 
+  it('puts together what shards saved, each finding once', async () => {
+    const folders = await Promise.all(
+      ['1/2', '2/2'].map(async (shard) => {
+        const out = folder(`shard-${shard.replace('/', '-of-')}`);
+        const args = ['fuzz', '--fuzzer', 'canary,stream', '--seconds', '1', '--threads', '1'];
+        const { code } = await viommu([...args, '--shard', shard, '--out', out, '--json']);
+        expect(code).toBe(1);
+        return out;
+      }),
+    );
+    const out = folder('merged');
+    const merged = await viommu(['fuzz', '--merge', ...folders, '--out', out, '--json']);
+    expect(merged.code).toBe(1);
+    const [finding, summary, ...others] = events(merged);
+    expect(others).toEqual([]);
+    expect(finding).toMatchObject({ event: 'finding', fuzzer: 'canary', steps: 3 });
+    expect(summary).toMatchObject({ event: 'summary', target: 'core', findings: 1 });
+    const again = await viommu(['fuzz', '--merge', out, '--out', out, '--json']);
+    expect(events(again).at(-1)).toEqual(summary);
+    const replayed = await viommu(['fuzz', '--replay', String(finding?.['file'])]);
+    expect(replayed.stdout).toContain('draws 7');
+    expect(replayed.code).toBe(1);
+  });
+
   it('ends with a summary on Ctrl-C', async () => {
     const outcome = await viommu(
-      ['fuzz', '--seconds', '60', '--target', careless, '--out', dirname(file('some', ''))],
+      ['fuzz', '--seconds', '60', '--target', careless, '--out', folder('stopped')],
       {
         signal: { name: 'SIGINT', after: 'viommu fuzz --replay' },
       },
     );
-    expect(outcome.stdout).toContain('requests in');
+    expect(outcome.stdout).toMatch(/\d requests? in /);
     expect(outcome.code).toBe(1);
   });
 
@@ -63,6 +91,9 @@ describe('viommu fuzz', { timeout: TEST_LIMIT_MS }, () => {
     [['--seconds', 'many'], 'a number of seconds'],
     [['--shard', '3/2'], 'a part of several'],
     [['--replay', 'nowhere.finding'], 'cannot be replayed'],
+    [['--merge', 'nowhere'], 'is no folder'],
+    [['--merge', '.'], 'cannot be merged'],
+    [['--fuzzer', 'stream,nothing'], 'there is no fuzzer nothing'],
   ])('refuses %s with one line', async (args, reason) => {
     const { code, stderr } = await viommu(['fuzz', ...args]);
     expect(stderr).toContain(reason);

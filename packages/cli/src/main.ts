@@ -165,7 +165,10 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
         return conform(options, output, signal);
       }),
     );
-  command('fuzz', 'send random streams of requests to a virtio-iommu, in lock-step with a model')
+  command(
+    'fuzz',
+    'try a virtio-iommu at random, in lock-step with a model, and all of our own code',
+  )
     .addOption(
       new Option('--target <name>', 'core, worker, qemu, qemu:PATH or ./module.ts').default('core'),
     )
@@ -189,8 +192,18 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
         parseShard,
       ),
     )
-    .addOption(new Option('--out <directory>', 'where findings are saved').default('fuzz-findings'))
+    .addOption(
+      new Option('--fuzzer <names>', 'some of the fuzzers, such as stream,driver').argParser(
+        (text) => text.split(','),
+      ),
+    )
+    .option('--simulate', 'only whole machines in one thread, with faults at every point')
+    .option(
+      '--out <directory>',
+      'where findings and the result are saved (default: "fuzz-findings")',
+    )
     .option('--replay <file>', 'run a saved finding again, and nothing else')
+    .option('--merge <directories...>', 'put what runs saved together in --out, and nothing else')
     .action((options: CommonOptions & Omit<FuzzFlags, 'version'>) =>
       execute(options, async (output, signal) => {
         const { fuzz } = await import('./fuzz.ts');

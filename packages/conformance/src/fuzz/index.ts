@@ -4,6 +4,7 @@ export { type SavedFinding, decodeFinding, encodeFinding } from './finding-file.
 export { type Fuzzer, type Journal, type Outcome, type Tally, tryFuzzer } from './fuzzer.ts';
 export { Random } from './random.ts';
 export { CANARY, FUZZERS, fuzzerByName } from './registry.ts';
+export { type FuzzResult, decodeResult, encodeResult, mergeResults } from './result-file.ts';
 export { type Origin, STREAM, type SeedOptions, runSeed, runStream } from './run-stream.ts';
 export { type Replay, type ShrinkOptions, shrink } from './shrink.ts';
 export {

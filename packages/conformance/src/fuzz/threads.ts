@@ -8,6 +8,7 @@ import type { Finding, FindingInput } from './finding.ts';
 import { randomSetup } from './platform.ts';
 import { Random } from './random.ts';
 import { FUZZERS } from './registry.ts';
+import type { FuzzResult } from './result-file.ts';
 import { STREAM } from './run-stream.ts';
 import { shrink } from './shrink.ts';
 import { type ShardOutcome, ThreadPool } from './thread-pool.ts';
@@ -56,8 +57,7 @@ export interface FuzzOptions {
 }
 
 /** What a run came to. */
-export interface FuzzReport extends Progress {
-  readonly target: string;
+export interface FuzzReport extends FuzzResult {
   readonly found: readonly Finding[];
 }
 
@@ -146,7 +146,12 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
     signal?.removeEventListener('abort', halt);
     await pool.close();
   }
-  return { target: factory.name, ...progress(), found: [...found.values()] };
+  return {
+    target: factory.name,
+    ...progress(),
+    covered: [...coverage],
+    found: [...found.values()],
+  };
 }
 
 /** Runs a finding again, in a thread that is ended if it never returns; undefined if nothing is wrong any more. */
