@@ -17,3 +17,12 @@ export function runCells(seed: number): Float64Array {
   cells[RunCell.SEED] = seed;
   return cells;
 }
+
+/** What all threads are told, in a shared cell. */
+export const Stop = {
+  NONE: 0,
+  /** The time is over: nothing new begins. */
+  OVER: 1,
+  /** Everything ends at once. */
+  HALT: 2,
+} as const;

@@ -25,23 +25,28 @@ export interface SeedOptions {
   readonly tolerated?: readonly string[];
   /** Hears how many steps there are before each of them is taken. */
   readonly drew?: ((steps: number) => void) | undefined;
+  /** Asked now and then: true ends the stream early. */
+  readonly over?: (() => boolean) | undefined;
 }
 
 /** Steps: short streams reach many devices, and long ones what takes long. */
 const LENGTHS = [100, 1000, 4000, 10_000];
+/** Steps between two questions whether all is over. */
+const OVER_STEPS = 32;
 const NO_TALLY: Tally = { requests: 0, accesses: 0, faults: 0 };
 
 /** Generates and runs the stream of a seed. */
 export async function runSeed(
   factory: DeviceTargetFactory,
   seed: number,
-  { coverage, tolerated = [], drew }: SeedOptions = {},
+  { coverage, tolerated = [], drew, over }: SeedOptions = {},
 ): Promise<Outcome> {
   const { random, setup, length, steps } = beginning(seed);
   return guarded(factory, { setup, steps }, { seed, tolerated }, (lockstep, target) => {
     lockstep.coverage = coverage;
     const generator = new Generator(random, () => lockstep.model, setup, target);
     while (steps.length < length) {
+      if (steps.length % OVER_STEPS === 0 && over?.() === true) break;
       const step = generator.next();
       steps.push(step);
       drew?.(steps.length);

@@ -7,7 +7,7 @@ import type { Finding, FindingInput } from './finding.ts';
 import { type Outcome, replayTape, tapeOf, tryFuzzer } from './fuzzer.ts';
 import { fuzzerByName } from './registry.ts';
 import { STREAM, runSeed, runStream, streamOf } from './run-stream.ts';
-import { RunCell } from './run-cell.ts';
+import { RunCell, Stop } from './run-cell.ts';
 import { type ShardContext, type ShardResult, type ShardTask, runShard } from './shard.ts';
 
 /** What one thread is told; `running` has the cells of {@link RunCell}. */
@@ -18,7 +18,7 @@ interface ShardWork extends ShardTask {
   readonly kind: 'shard';
   readonly spec: TargetSpec;
   readonly running: Float64Array;
-  /** One number: not 0 once everything is to end. */
+  /** One of {@link Stop}. */
   readonly stop: Int32Array;
 }
 
@@ -78,10 +78,11 @@ async function contextOf({ fuzzer: name, spec, running, stop }: ShardWork): Prom
   const drew = (count: number): void => {
     running[RunCell.COUNT] = count;
   };
+  const over = (): boolean => Atomics.load(stop, 0) !== Stop.NONE;
   let run: ShardContext['run'];
   if (name === STREAM) {
     const factory = await factoryOf(spec);
-    run = (seed, tolerated) => runSeed(factory, seed, { coverage, tolerated, drew });
+    run = (seed, tolerated) => runSeed(factory, seed, { coverage, tolerated, drew, over });
   } else {
     const fuzzer = fuzzerByName(name);
     run = (seed) => tryFuzzer(fuzzer, seed, { drew });
@@ -96,7 +97,8 @@ async function contextOf({ fuzzer: name, spec, running, stop }: ShardWork): Prom
     now: () => performance.now(),
     began: (seed) => began(running, seed),
     shrinks: () => (running[RunCell.SHRINKS] = 1),
-    stopped: () => Atomics.load(stop, 0) !== 0,
+    over,
+    halted: () => Atomics.load(stop, 0) === Stop.HALT,
   };
 }
 

@@ -44,15 +44,17 @@ export interface ShardContext {
   readonly began: (seed: number) => void;
   /** Hears that what the seed showed is shrunk from now on. */
   readonly shrinks: () => void;
+  /** True once the time is over. */
+  readonly over: () => boolean;
   /** True once everything is to end. */
-  readonly stopped: () => boolean;
+  readonly halted: () => boolean;
 }
 
 /** A finding is shrunk for at most this long. */
 const SHRINK_MS = 5000;
 
 export async function runShard(task: ShardTask, context: ShardContext): Promise<ShardResult> {
-  const { run, replay, coverage, now, began, shrinks, stopped } = context;
+  const { run, replay, coverage, now, began, shrinks, over, halted } = context;
   const known = new Set(task.known);
   const findings: Finding[] = [];
   const total = { runs: 0, requests: 0, accesses: 0, faults: 0 };
@@ -75,10 +77,10 @@ export async function runShard(task: ShardTask, context: ShardContext): Promise<
     }
     shrinks();
     const from = now();
-    const ended = (): boolean => stopped() || now() > from + SHRINK_MS;
+    const ended = (): boolean => halted() || now() > from + SHRINK_MS;
     findings.push(await shrink(finding, replay(finding), { ended }));
     shrinkMs += now() - from;
-  } while (now() < begin + task.timeMs && !stopped());
+  } while (now() < begin + task.timeMs && !over());
   const timeMs = now() - begin - shrinkMs;
   return { next: seed, ...total, timeMs, findings, coverage: coverage.take() };
 }

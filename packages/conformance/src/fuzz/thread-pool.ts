@@ -3,7 +3,7 @@
 import { Piscina } from 'piscina';
 import type { TargetSpec } from '../node/target-module.ts';
 import type { Finding, FindingInput } from './finding.ts';
-import { RunCell, runCells } from './run-cell.ts';
+import { RunCell, Stop, runCells } from './run-cell.ts';
 import type { ShardResult, ShardTask } from './shard.ts';
 import type { WorkerTask } from './shard-worker.ts';
 
@@ -45,13 +45,18 @@ export class ThreadPool {
     });
   }
 
-  /** Has all shards end soon. */
+  /** Has all shards end soon, but for findings that are shrunk. */
+  end(): void {
+    Atomics.compareExchange(this.#stop, 0, Stop.NONE, Stop.OVER);
+  }
+
+  /** Has all shards end at once. */
   halt(): void {
-    Atomics.store(this.#stop, 0, 1);
+    Atomics.store(this.#stop, 0, Stop.HALT);
   }
 
   get halted(): boolean {
-    return Atomics.load(this.#stop, 0) !== 0;
+    return Atomics.load(this.#stop, 0) === Stop.HALT;
   }
 
   async shard(task: ShardTask): Promise<ShardOutcome> {

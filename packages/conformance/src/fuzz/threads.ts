@@ -104,6 +104,7 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
   const halt = (): void => pool.halt();
   signal?.addEventListener('abort', halt);
   if (signal?.aborted === true) halt();
+  const timer = setTimeout(() => pool.end(), seconds * 1000);
   const stride = shard.count * threads;
   const lane = async (index: number): Promise<void> => {
     const turns = new Turns(fuzzers, index);
@@ -143,6 +144,7 @@ export async function fuzz(spec: TargetSpec, options: FuzzOptions): Promise<Fuzz
   try {
     await Promise.all(Array.from({ length: threads }, (_, index) => lane(index)));
   } finally {
+    clearTimeout(timer);
     signal?.removeEventListener('abort', halt);
     await pool.close();
   }

@@ -18,6 +18,14 @@ describe('the fuzzer in threads', () => {
     expect(seen.at(-1)).toBe(report.runs);
   });
 
+  it('runs streams against a device in another thread, and ends in time', async () => {
+    const report = await fuzz({ module: 'worker' }, { seconds: 1, threads: 1 });
+    expect(report.parts.map(({ fuzzer }) => fuzzer)).toEqual(['stream']);
+    expect(report.found).toEqual([]);
+    expect(report.requests).toBeGreaterThan(0);
+    expect(report.seconds).toBeLessThan(10);
+  });
+
   it('tells each finding once', async () => {
     const module = new URL('careless.ts', import.meta.url).href;
     const told: string[] = [];
