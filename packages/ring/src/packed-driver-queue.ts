@@ -310,8 +310,8 @@ export class PackedDriverQueue implements DriverQueue {
     let slot = this.#next;
     let lap = this.#lap;
     const firstFlags = (words[3]! >>> 16) | lap; // There is a first buffer.
-    // The id of a list stands in its last descriptor.
-    if (count === 1) memory.setUint16(ring + slot * SLOT_BYTES + ID, id);
+    // The id of a list stands in its last descriptor; some devices, QEMU 7.2 among them, take that of the first.
+    memory.setUint16(ring + slot * SLOT_BYTES + ID, id);
     for (let word = 0, end = count * 4; word < end; word += 4) {
       const at = ring + slot * SLOT_BYTES;
       const low = words[word]!; // Below the count, as the others.
@@ -321,7 +321,7 @@ export class PackedDriverQueue implements DriverQueue {
       memory.setUint32(at + LOW, low);
       memory.setUint32(at + HIGH, high);
       memory.setUint32(at + LENGTH, length);
-      if (word > 0) memory.setUint32(at + ID, word + 4 === end ? flags | id : flags);
+      if (word > 0) memory.setUint32(at + ID, flags | id);
       slot += 1;
       if (slot === size) {
         slot = 0;
