@@ -4,7 +4,7 @@ import type { AccessPrediction, Piece } from '../model/access.ts';
 import type { DeviceTarget, DmaDirection, DmaOutcome } from '../target.ts';
 import { Deviation } from './deviation.ts';
 import type { Guest } from './guest.ts';
-import { DATA_BYTES } from './limit.ts';
+import { ACCESS_MAX, DATA_BYTES } from './limit.ts';
 
 /** An access that was made. */
 export interface SeenAccess {
@@ -18,15 +18,24 @@ export interface SeenAccess {
 /** Where the pieces of an access lie: all of them in the data, none of them in memory, or anywhere else. */
 export type Reach = 'data' | 'nowhere' | 'elsewhere';
 
+/** What is there at first. */
+const FIRST = Uint8Array.from({ length: DATA_BYTES }, (_, at) => (at * 7) ^ (at >>> 8));
+/** No two of the first 256 places begin alike. */
+const PATTERNS = Uint8Array.from({ length: 256 + ACCESS_MAX }, (_, at) => at * 11 + (at >>> 8) * 3);
+
 export class Data {
   readonly #guest: Guest;
+  /** What some bytes hold that are looked at. */
+  readonly #piece: Uint8Array = new Uint8Array(ACCESS_MAX);
+  #reached: readonly Piece[] | undefined;
+  #reach: Reach = 'nowhere';
   readonly #expected: Uint8Array = new Uint8Array(DATA_BYTES);
   readonly #seen: Uint8Array = new Uint8Array(DATA_BYTES);
   #pattern = 0;
 
   constructor(guest: Guest) {
     this.#guest = guest;
-    for (let at = 0; at < DATA_BYTES; at += 1) this.#expected[at] = (at * 7) ^ (at >>> 8);
+    this.#expected.set(FIRST);
     guest.writeData(this.#expected);
   }
 
@@ -35,16 +44,23 @@ export class Data {
     this.#guest.readData(this.#expected);
   }
 
-  /** Bytes unlike any before. */
+  /** Bytes unlike those before; not to be changed. */
   pattern(length: number): Uint8Array {
-    const bytes = new Uint8Array(length);
-    this.#pattern += 1;
-    for (let at = 0; at < length; at += 1) bytes[at] = this.#pattern * 37 + at * 11;
-    return bytes;
+    this.#pattern = (this.#pattern + 37) % 256;
+    return PATTERNS.subarray(this.#pattern, this.#pattern + length);
   }
 
   /** Whether an access of these pieces can be made without harm to anything but the data. */
   reach(pieces: readonly Piece[]): Reach {
+    // Asked several times about each access.
+    if (pieces !== this.#reached) {
+      this.#reach = this.#find(pieces);
+      this.#reached = pieces;
+    }
+    return this.#reach;
+  }
+
+  #find(pieces: readonly Piece[]): Reach {
     const { memory } = this.#guest.target;
     let inside = 0;
     let nowhere = 0;
@@ -57,13 +73,18 @@ export class Data {
     return nowhere === pieces.length ? 'nowhere' : 'elsewhere';
   }
 
-  /** What a read through these pieces gets. */
-  read(pieces: readonly Piece[], before: Uint8Array): Uint8Array {
-    const bytes = before.slice();
-    this.#walk(pieces, (at, offset, length) =>
-      bytes.set(this.#expected.subarray(at, at + length), offset),
-    );
-    return bytes;
+  /** True if a read through these pieces got these bytes; a region for interrupts leaves those before. */
+  #gave(pieces: readonly Piece[], bytes: Uint8Array, before: Uint8Array): boolean {
+    let offset = 0;
+    for (const { kind, address, length } of pieces) {
+      const right =
+        kind === 'interrupt'
+          ? samePart(bytes, offset, before, offset, length)
+          : samePart(bytes, offset, this.#expected, this.#placeOf(address), length);
+      if (!right) return false;
+      offset += length;
+    }
+    return true;
   }
 
   /** True if what was seen is what this predicts. */
@@ -73,36 +94,42 @@ export class Data {
       return outcome !== 'done' && (direction === 'write' || sameBytes(bytes, before));
     if (this.reach(pieces) !== 'data') return true;
     if (outcome === 'refused') return false;
-    return direction === 'read'
-      ? sameBytes(bytes, this.read(pieces, before))
-      : this.holds(pieces, bytes);
+    return direction === 'read' ? this.#gave(pieces, bytes, before) : this.#holds(pieces, bytes);
   }
 
   /** True if the bytes are there after a write through these pieces. */
-  holds(pieces: readonly Piece[], bytes: Uint8Array): boolean {
-    let holds = true;
-    // Where pieces share bytes, the last one counts.
-    const last = new Map<number, number>();
-    if (pieces.length > 1)
-      this.#walk(pieces, (at, offset, length) => {
-        for (let index = 0; index < length; index += 1)
-          last.set(at + index, bytes[offset + index]!); // Below the length.
-      });
-    this.#walk(pieces, (at, offset, length) => {
-      const seen = new Uint8Array(length);
-      this.#guest.readData(seen, at);
-      if (pieces.length === 1) holds &&= sameBytes(seen, bytes.subarray(offset, offset + length));
-      else holds &&= seen.every((byte, index) => byte === last.get(at + index));
-    });
-    return holds;
+  #holds(pieces: readonly Piece[], bytes: Uint8Array): boolean {
+    const seen = this.#piece;
+    // From the last one on: where pieces share bytes, it counts.
+    let end = bytes.length;
+    const later: (readonly [at: number, length: number])[] = [];
+    for (let index = pieces.length - 1; index >= 0; index -= 1) {
+      const { kind, address, length } = pieces[index]!; // Below the length.
+      end -= length;
+      if (kind === 'interrupt') continue;
+      const at = this.#placeOf(address);
+      this.#guest.readData(seen, at, length);
+      const covered = later.some(([from, bytes]) => from < at + length && at < from + bytes);
+      if (!covered && !samePart(bytes, end, seen, 0, length)) return false;
+      for (let byte = 0; covered && byte < length; byte += 1) {
+        const place = at + byte;
+        if (later.some(([from, bytes]) => place >= from && place < from + bytes)) continue;
+        if (seen[byte] !== bytes[end + byte]) return false;
+      }
+      if (pieces.length > 1) later.push([at, length]);
+    }
+    return true;
   }
 
   /** A write through these pieces was made. */
   written(pieces: readonly Piece[], bytes: Uint8Array): void {
     if (this.reach(pieces) !== 'data') return;
-    this.#walk(pieces, (at, offset, length) =>
-      this.#expected.set(bytes.subarray(offset, offset + length), at),
-    );
+    let offset = 0;
+    for (const { kind, address, length } of pieces) {
+      if (kind !== 'interrupt')
+        this.#expected.set(bytes.subarray(offset, offset + length), this.#placeOf(address));
+      offset += length;
+    }
   }
 
   /** Checks every byte. */
@@ -118,15 +145,8 @@ export class Data {
     );
   }
 
-  #walk(
-    pieces: readonly Piece[],
-    each: (at: number, offset: number, length: number) => void,
-  ): void {
-    let offset = 0;
-    for (const { kind, address, length } of pieces) {
-      if (kind !== 'interrupt') each(Number(address - this.#guest.dataAddress), offset, length);
-      offset += length;
-    }
+  #placeOf(address: bigint): number {
+    return Number(address - this.#guest.dataAddress);
   }
 }
 
@@ -139,5 +159,26 @@ function touches(memory: DeviceTarget['memory'], address: bigint, length: number
 }
 
 export function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
-  return Buffer.compare(one, other) === 0;
+  return one.length === other.length && samePart(one, 0, other, 0, one.length);
+}
+
+/** Few bytes are compared sooner than a view of them is made. */
+const FEW = 64;
+
+function samePart(
+  one: Uint8Array,
+  from: number,
+  other: Uint8Array,
+  otherFrom: number,
+  length: number,
+): boolean {
+  if (length > FEW)
+    return (
+      Buffer.compare(
+        one.subarray(from, from + length),
+        other.subarray(otherFrom, otherFrom + length),
+      ) === 0
+    );
+  for (let at = 0; at < length; at += 1) if (one[from + at] !== other[otherFrom + at]) return false;
+  return true;
 }

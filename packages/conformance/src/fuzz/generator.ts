@@ -28,6 +28,12 @@ const OPERATIONS = {
 } as const;
 
 type Operation = keyof typeof OPERATIONS;
+type RequestOperation = (typeof REQUEST_OPERATIONS)[number];
+
+const REQUEST_OPERATIONS = ['attach', 'detach', 'map', 'unmap', 'probe', 'unknown'] as const;
+const REQUESTS: ReadonlySet<Operation> = new Set(REQUEST_OPERATIONS);
+/** Operations that wait for the end of a batch. */
+const WAITING_MAX = 32;
 
 const DOMAIN_EDGES = [0, 1, 2, 3, 4, 0x7fff_ffff, 0xffff_ffff];
 const MAP_FLAGS = [1, 2, 3, 3, 3, 7];
@@ -49,7 +55,9 @@ export class Generator {
   readonly #batches: readonly number[];
   readonly #setup: Setup;
   readonly #window: { readonly start: bigint; readonly bytes: number };
+  /** Requests of the batch that are to come. */
   #left = 0;
+  readonly #waiting: Operation[] = [];
   #excursion: ReturnType<typeof disorder> | undefined;
 
   /** For a target that was just opened; `modelNow` says what is known of it at any time. */
@@ -77,7 +85,7 @@ export class Generator {
     const excursion = this.#excursion?.next();
     if (excursion?.done === false) return excursion.value;
     this.#excursion = undefined;
-    const operation = this.#random.pick(this.#operations);
+    const operation = this.#operation();
     switch (operation) {
       case 'access':
         return this.#access();
@@ -98,7 +106,7 @@ export class Generator {
           refuse: randomRefusal(this.#random),
         };
       case 'save':
-        return this.#random.once(4) ? { kind: 'save' } : this.next();
+        return this.#random.once(12) ? { kind: 'save' } : this.next();
       case 'disorder':
         if (this.#random.once(3))
           this.#excursion = disorder(this.#random, this.#setup, this.#window, () =>
@@ -110,7 +118,17 @@ export class Generator {
     }
   }
 
-  #request(operation: Operation): RequestStep {
+  /** The next operation; what is no request waits for the end of a batch. */
+  #operation(): Operation {
+    if (this.#left === 0 && this.#waiting.length > 0) return this.#waiting.pop()!; // There is one.
+    for (;;) {
+      const operation = this.#random.pick(this.#operations);
+      if (this.#left === 0 || REQUESTS.has(operation)) return operation;
+      if (this.#waiting.length < WAITING_MAX) this.#waiting.push(operation);
+    }
+  }
+
+  #request(operation: RequestOperation): RequestStep {
     const random = this.#random;
     let readable = this.#bytes(operation);
     let room = operation === 'probe' ? this.#probeRoom : TAIL;
@@ -123,14 +141,14 @@ export class Generator {
     }
     if (random.once(2 * this.#odd))
       room = Math.max(0, random.pick([0, 1, 3, 5, 8, 50, room - 1, room + 1, room + 9, room + 4]));
-    if (this.#left <= 0) this.#left = random.pick(this.#batches);
+    if (this.#left === 0) this.#left = random.pick(this.#batches);
     this.#left -= 1;
     const held = this.#left > 0;
     if (!random.once(this.#cuts)) return { kind: 'request', readable, room, held };
     return { kind: 'request', readable, room, held, cuts: [this.#sizes(), this.#sizes()] };
   }
 
-  #bytes(operation: Operation): Uint8Array {
+  #bytes(operation: RequestOperation): Uint8Array {
     const random = this.#random;
     const odd = random.once(this.#odd);
     switch (operation) {

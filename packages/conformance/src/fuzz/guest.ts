@@ -22,7 +22,7 @@ import type { Event } from '../model/event.ts';
 import { locate } from '../ring/bytes.ts';
 import { type DeviceTarget, type DmaOutcome, TargetFailure } from '../target.ts';
 import { Deviation } from './deviation.ts';
-import { cut, roomOf } from './framing.ts';
+import { cut, readableOf, roomOf } from './framing.ts';
 import { checkUsed } from './used-ring.ts';
 import {
   BATCH_MAX,
@@ -30,6 +30,7 @@ import {
   EVENTS_MAX,
   EVENT_STRIDE,
   FILL,
+  GUARD_BYTES,
   Place,
   READABLE_MAX,
   WRITABLE_MAX,
@@ -40,8 +41,12 @@ const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, DEVICE_NEEDS_RESET } = Devi
 const EVENT_IDX = featureMask(VirtioFeature.EVENT_IDX);
 /** Longer silence of a device in another thread or process is a hang. */
 const ANSWER_MS = 2000;
-const FILLED = new Uint8Array(WRITABLE_MAX).fill(FILL);
+const ANSWERS_BYTES = BATCH_MAX * (WRITABLE_MAX + GUARD_BYTES);
+/** What writable bytes hold beforehand: the most there are, and as many as some request had, by their number. */
+const UNWRITTEN = new Uint8Array(ANSWERS_BYTES).fill(FILL);
+const FILLED: Uint8Array[] = [];
 const BUFFERS_PER_TABLE = 4;
+const NO_EVENTS: readonly Event[] = [];
 
 /** What became of a batch. */
 export type Completions = readonly (Completion | undefined)[];
@@ -55,11 +60,23 @@ export class Guest {
   readonly #setup: Setup;
   readonly #list: BufferList = new BufferList(QUEUE_BUFFERS);
   readonly #window: number;
+  /** The halves of the address of the window, which has no 4 GiB line in it. */
+  readonly #high: number;
+  readonly #low: number;
   #requests: DriverQueue | undefined;
   #events: DriverQueue | undefined;
   /** The used ring of the request queue, and its size. */
   #requestUsed = 0;
   #queueSize = 0;
+  /** Requests that were added and are not in memory yet, from that of a slot on. */
+  readonly #requestBytes: Uint8Array = new Uint8Array(BATCH_MAX * READABLE_MAX);
+  #firstSlot = 0;
+  #endSlot = 0;
+  /** The place of the answer of each slot, those of which nothing is in memory yet, and what is there in the end. */
+  readonly #answerPlace: Uint32Array = new Uint32Array(BATCH_MAX);
+  #answersFrom = 0;
+  #answersEnd = 0;
+  readonly #answers: Uint8Array = new Uint8Array(ANSWERS_BYTES);
   /** True once the guest has written into it. */
   #usedForged = false;
   #posted = 0;
@@ -71,6 +88,8 @@ export class Guest {
     this.target = target;
     this.#setup = setup;
     this.#window = locate(memory, window.start, window.bytes);
+    this.#high = Number(window.start >> 32n);
+    this.#low = Number(window.start & 0xffff_ffffn);
     this.dataAddress = window.start + BigInt(Place.DATA);
   }
 
@@ -115,6 +134,10 @@ export class Guest {
   batch(steps: readonly RequestStep[]): Completions {
     const completions: (Completion | undefined)[] = steps.map(() => undefined);
     for (let from = 0; from < steps.length; from += BATCH_MAX) {
+      this.#firstSlot = 0;
+      this.#endSlot = 0;
+      this.#answersFrom = 0;
+      this.#answersEnd = 0;
       const end = Math.min(from + BATCH_MAX, steps.length);
       for (let index = from; index < end; index += 1) {
         const step = steps[index]!; // Below the length.
@@ -130,8 +153,16 @@ export class Guest {
 
   /** Makes a request available in `slot`, as far as there is room, and waits for nothing. */
   offer(step: RequestStep, slot: number): void {
-    if (this.#requests?.fault === undefined && this.#add(step, slot % BATCH_MAX))
-      this.#requests?.publish();
+    const queue = this.#requests;
+    if (queue === undefined || queue.fault !== undefined) return;
+    if (slot % BATCH_MAX === 0) {
+      this.#answersFrom = 0;
+      this.#answersEnd = 0;
+    }
+    this.#firstSlot = slot % BATCH_MAX;
+    const added = this.#add(step, this.#firstSlot);
+    if (added) this.#write();
+    if (added) queue.publish();
   }
 
   poke(at: number, bytes: Uint8Array): void {
@@ -159,10 +190,10 @@ export class Guest {
     const events = this.#events;
     if (events === undefined || this.#eventsOut >= EVENTS_MAX) return false;
     const slot = this.#posted % EVENTS_MAX;
-    const { memory, window } = this.target;
+    const { memory } = this.target;
     const at = Place.EVENTS + slot * EVENT_STRIDE;
-    memory.write(this.#window + at, FILLED, 0, EVENT_STRIDE);
-    this.#list.clear().addWritable(guestPhysical(window.start + BigInt(at)), bytes);
+    memory.write(this.#window + at, UNWRITTEN, 0, EVENT_STRIDE);
+    this.#list.clear().addWritableAt(this.#low + at, this.#high, bytes);
     if (!events.add(this.#list, slot)) return false;
     this.#posted += 1;
     this.#eventsOut += 1;
@@ -171,10 +202,10 @@ export class Guest {
   }
 
   /** Event buffers that came back, `expected` of them if the device takes its time. */
-  takeEvents(expected: number): Event[] {
+  takeEvents(expected: number): readonly Event[] {
     const events = this.#events;
+    if (events === undefined || (expected === 0 && !events.ready())) return NO_EVENTS;
     const found: Event[] = [];
-    if (events === undefined) return found;
     const take = (): boolean => {
       for (let slot = events.take(); slot >= 0; slot = events.take())
         found.push(this.#event(slot, events.takenBytes));
@@ -191,8 +222,8 @@ export class Guest {
   }
 
   /** Copies what endpoints may access, from `at` on. */
-  readData(into: Uint8Array, at = 0): void {
-    this.target.memory.read(this.#window + Place.DATA + at, into, 0, into.length);
+  readData(into: Uint8Array, at = 0, length: number = into.length): void {
+    this.target.memory.read(this.#window + Place.DATA + at, into, 0, length);
   }
 
   writeData(bytes: Uint8Array): void {
@@ -200,17 +231,15 @@ export class Guest {
   }
 
   #add(step: RequestStep, slot: number): boolean {
-    const { memory, window } = this.target;
-    const { readable, cuts } = step;
-    const length = Math.min(readable.length, READABLE_MAX);
+    const { cuts } = step;
+    const readable = readableOf(step);
+    const { length } = readable;
     const writable = roomOf(step);
     const request = Place.REQUESTS + slot * READABLE_MAX;
-    const answer = Place.ANSWERS + slot * WRITABLE_MAX;
-    memory.write(this.#window + request, readable, 0, length);
-    memory.write(this.#window + answer, FILLED, 0, writable);
+    const answer = Place.ANSWERS + this.#answersEnd;
     const list = this.#list.clear();
-    const high = Number(window.start >> 32n);
-    const low = Number(window.start & 0xffff_ffffn);
+    const high = this.#high;
+    const low = this.#low;
     if (cuts === undefined) {
       if (length > 0) list.addReadableAt(low + request, high, length);
       if (writable > 0) list.addWritableAt(low + answer, high, writable);
@@ -218,36 +247,74 @@ export class Guest {
       cut(length, cuts[0], (at, bytes) => list.addReadableAt(low + request + at, high, bytes));
       cut(writable, cuts[1], (at, bytes) => list.addWritableAt(low + answer + at, high, bytes));
     }
-    return this.#requests?.add(list, slot) === true;
+    if (this.#requests?.add(list, slot) !== true) return false;
+    this.#requestBytes.set(readable, slot * READABLE_MAX);
+    this.#endSlot = slot + 1;
+    this.#answerPlace[slot] = this.#answersEnd;
+    this.#answersEnd += writable + GUARD_BYTES;
+    return true;
+  }
+
+  /** Puts requests into memory, and clears their answers: all at once, as memory may be far away. */
+  #write(): void {
+    const { memory } = this.target;
+    const from = this.#firstSlot * READABLE_MAX;
+    const bytes = this.#endSlot * READABLE_MAX - from;
+    if (bytes > 0)
+      memory.write(this.#window + Place.REQUESTS + from, this.#requestBytes, from, bytes);
+    const first = this.#answersFrom;
+    const unwritten = this.#answersEnd - first;
+    memory.write(this.#window + Place.ANSWERS + first, UNWRITTEN, 0, unwritten);
+    this.#firstSlot = this.#endSlot;
+    this.#answersFrom = this.#answersEnd;
   }
 
   /** Publishes, notifies, and takes all completions; false if the device needs a reset instead. */
   #flush(steps: readonly RequestStep[], from: number, into: (Completion | undefined)[]): boolean {
     const queue = this.#requests;
     if (queue === undefined) return false;
+    const first = this.#answersFrom;
+    this.#write();
     if (queue.publish()) this.target.notify(IommuQueue.REQUEST);
     let left = queue.inFlight;
+    const slots: number[] = [];
+    const lengths: number[] = [];
     const take = (): boolean => {
       for (let slot = queue.take(); slot !== Taken.EMPTY; slot = queue.take()) {
         if (slot === Taken.BROKEN)
           throw new Deviation('ring', 'request queue', queue.fault ?? 'the queue is broken');
-        const step = steps[from + slot]!; // The token of a chain that was added.
-        into[from + slot] = this.#completion(step, slot, queue.takenBytes);
+        slots.push(slot);
+        lengths.push(queue.takenBytes);
         left -= 1;
       }
       return left <= 0;
     };
-    if (this.target.wait(take, ANSWER_MS)) return true;
+    const answered = this.target.wait(take, ANSWER_MS);
+    const at = this.#window + Place.ANSWERS + first;
+    if (this.#answersEnd > first)
+      this.target.memory.read(at, this.#answers, first, this.#answersEnd - first);
+    for (let index = 0; index < slots.length; index += 1) {
+      const slot = slots[index]!; // Below the length, as the next.
+      const step = steps[from + slot]!; // The token of a chain that was added.
+      into[from + slot] = this.#completion(step, slot, lengths[index]!);
+    }
+    if (answered) return true;
     if (!this.needsReset) throw new TargetFailure('hang', 'a request never comes back');
     return false;
   }
 
   #completion(step: RequestStep, slot: number, usedLength: number): Completion {
     const room = roomOf(step);
-    const after = new Uint8Array(room);
-    const at = this.#window + Place.ANSWERS + slot * WRITABLE_MAX;
-    if (room > 0) this.target.memory.read(at, after, 0, room);
-    return { usedLength, before: FILLED.subarray(0, room), after };
+    const at = this.#answerPlace[slot] ?? 0;
+    const after = this.#answers.subarray(at, at + room);
+    for (let guard = at + room; guard < at + room + GUARD_BYTES; guard += 1)
+      if (this.#answers[guard] !== FILL)
+        throw new Deviation(
+          'memory',
+          'a byte behind an answer is written',
+          `${guard - at} of ${room}`,
+        );
+    return { usedLength, before: (FILLED[room] ??= new Uint8Array(room).fill(FILL)), after };
   }
 
   #event(slot: number, usedLength: number): Event {

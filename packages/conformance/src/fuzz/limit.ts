@@ -6,7 +6,9 @@ export const BATCH_MAX = 128;
 export const QUEUE_SIZE_MAX = 256;
 /** Bytes of a request and of an answer; what a stream has more of is cut. */
 export const READABLE_MAX = 128;
-export const WRITABLE_MAX = 2048;
+export const WRITABLE_MAX = 2040;
+/** Bytes behind each answer that nobody may write. */
+export const GUARD_BYTES = 8;
 export const EVENTS_MAX = 32;
 export const EVENT_STRIDE = 64;
 /** Bytes of one access. */

@@ -1,11 +1,12 @@
 /** One stream, with the target and the model side by side: whatever can be seen of one is compared with the other. */
 
-import { IommuConfig, IommuFeature, MapFlag, hasFeature } from '@viommu/common';
+import { ADDRESS_MAX, IommuConfig, IommuFeature, MapFlag, hasFeature } from '@viommu/common';
 import { type Answer, type Completion } from '../model/answer.ts';
 import type { Choices } from '../model/choice.ts';
 import type { Event } from '../model/event.ts';
 import type { Model } from '../model/model.ts';
-import type { DeviceTarget } from '../target.ts';
+import type { Prediction } from '../model/prediction.ts';
+import type { DeviceTarget, TargetEndpoint } from '../target.ts';
 import { checkBooks, checkConfig, configOf } from './books.ts';
 import type { PairCoverage } from './coverage.ts';
 import { Data, sameBytes } from './data.ts';
@@ -14,7 +15,7 @@ import { checkEvents, checkRecords } from './events.ts';
 import { readableOf, roomOf } from './framing.ts';
 import type { Tally } from './fuzzer.ts';
 import { Guest } from './guest.ts';
-import { BATCH_MAX } from './limit.ts';
+import { ACCESS_MAX, BATCH_MAX } from './limit.ts';
 import { Oracle } from './oracle.ts';
 import { formatAccess, formatAnswer, formatCompletion, formatLengths, nameOf } from './wording.ts';
 import type { AccessStep, ConfigStep, RequestStep, ResetStep, Setup, Step } from './stream.ts';
@@ -32,13 +33,19 @@ export class Lockstep {
   readonly #target: DeviceTarget;
   readonly #data: Data;
   readonly #known: ReadonlySet<string>;
-  #held: RequestStep[] = [];
+  /** What accesses of each endpoint can be. */
+  readonly #accesses: ReadonlyMap<number, TargetEndpoint['dma']>;
+  readonly #buffer: Uint8Array = new Uint8Array(ACCESS_MAX);
+  /** Requests that wait for others, and what is expected of each, as far as that is known beforehand. */
+  readonly #held: RequestStep[] = [];
+  readonly #expected: (Prediction | undefined)[] = [];
   #broken = false;
   /** True while the driver breaks rules. */
   #wild = false;
   /** Requests made available since. */
   #offered = 0;
-  #sinceBooks = 0;
+  /** Looks until the books are due. */
+  #untilBooks = 0;
   #sinceData = 0;
 
   /** @throws {Deviation} if the device does not start. */
@@ -50,6 +57,7 @@ export class Lockstep {
   ) {
     this.#known = known;
     this.#target = target;
+    this.#accesses = new Map(target.endpoints.map(({ id, dma }) => [id, dma]));
     this.#guest = new Guest(target, setup);
     this.#oracle = new Oracle(target, choices);
     this.#data = new Data(this.#guest);
@@ -69,8 +77,12 @@ export class Lockstep {
     }
     if (step.kind === 'request') {
       if (this.#broken) return;
+      const expected = this.#oracle.expect(readableOf(step), roomOf(step));
       this.#held.push(step);
-      if (step.held && this.#held.length < BATCH_MAX) return;
+      this.#expected.push(expected);
+      // Behind one that breaks the device no other is answered.
+      const last = expected?.answer.completed === false;
+      if (step.held && !last && this.#held.length < BATCH_MAX) return;
       this.#send();
     } else {
       this.#send();
@@ -132,24 +144,29 @@ export class Lockstep {
   }
 
   #send(): void {
-    const steps = this.#held;
-    if (steps.length === 0) return;
-    this.#held = [];
-    const completions = this.#guest.batch(steps);
-    for (const [index, step] of steps.entries()) {
+    const held = this.#held;
+    if (held.length === 0) return;
+    const completions = this.#guest.batch(held);
+    for (let index = 0; index < held.length && !this.#broken; index += 1) {
       this.tally.requests += 1;
-      const answer = this.#judge(step, completions[index]);
-      if (answer.completed) continue;
-      this.#broken = true;
-      return;
+      const step = held[index]!; // Below the length.
+      const answer = this.#judge(step, completions[index], this.#expected[index]);
+      this.#broken = !answer.completed;
     }
+    held.length = 0;
+    this.#expected.length = 0;
   }
 
-  #judge(step: RequestStep, completion: Completion | undefined): Answer {
+  #judge(
+    step: RequestStep,
+    completion: Completion | undefined,
+    expected: Prediction | undefined,
+  ): Answer {
     const { answer, rule, wrong } = this.#oracle.request(
       readableOf(step),
       roomOf(step),
       completion,
+      expected,
     );
     if (wrong !== 'nothing')
       this.#deviate(
@@ -172,11 +189,7 @@ export class Lockstep {
 
   #access(step: AccessStep): void {
     const { endpoint, direction, address, length } = step;
-    const dma = this.#target.endpoints.find(({ id }) => id === endpoint)?.dma;
-    if (dma === undefined || this.#target.dma === undefined) return;
-    const { last = LAST, align = 1, bytesMax = 4096 } = dma;
-    if (address + BigInt(length) - 1n > last || length > bytesMax) return;
-    if (align > 1 && (address % BigInt(align) !== 0n || length % align !== 0)) return;
+    if (!this.#canAccess(step)) return;
 
     const right = direction === 'read' ? MapFlag.READ : MapFlag.WRITE;
     const predictions = this.#oracle.accesses(endpoint, address, length, right);
@@ -184,7 +197,8 @@ export class Lockstep {
     if (predictions.some(({ pieces }) => this.#data.reach(pieces) === 'elsewhere')) return;
     this.tally.accesses += 1;
     const before = this.#data.pattern(length);
-    const bytes = before.slice();
+    const bytes = this.#buffer.subarray(0, length);
+    bytes.set(before);
     const outcome = this.#guest.access(step, bytes);
     const seen = { direction, outcome, before, bytes };
     const [first] = predictions;
@@ -205,9 +219,19 @@ export class Lockstep {
     this.coverage?.add(found.fault === undefined ? direction : nameOf(found.fault.reason));
     if (found.fault !== undefined) this.tally.faults += 1;
     this.#sinceData += 1;
-    if (this.#oracle.strict)
-      this.#events(this.model.access(endpoint, address, length, right).events);
-    else checkRecords(this.#guest.takeEvents(0), endpoint);
+    if (!this.#oracle.strict) checkRecords(this.#guest.takeEvents(0), endpoint);
+    else if (found.fault === undefined) this.#events([]);
+    else this.#events(this.model.report(endpoint, address, right, found.fault));
+  }
+
+  /** True if the endpoint can make this access. */
+  #canAccess({ endpoint, address, length }: AccessStep): boolean {
+    const dma = this.#accesses.get(endpoint);
+    if (dma === undefined || this.#target.dma === undefined) return false;
+    const { last = ADDRESS_MAX, align = 1, bytesMax = ACCESS_MAX } = dma;
+    if (address + BigInt(length) - 1n > last || length > Math.min(bytesMax, ACCESS_MAX))
+      return false;
+    return align === 1 || (address % BigInt(align) === 0n && length % align === 0);
   }
 
   #events(expected: readonly Event[]): void {
@@ -246,28 +270,31 @@ export class Lockstep {
     this.#broken = true;
     // Where bytes went while rules were broken is nobody's fault.
     if (this.#wild) this.#data.accept();
+    else this.#data.check();
     this.#wild = false;
-    this.#lookAtAll();
+    this.#lookAtBooks();
+    this.#checkConfig();
     this.#start(refuse);
   }
 
   /** As often as looking costs no more than the steps themselves. */
   #look(): void {
-    const { books } = this.#target;
-    this.#sinceBooks += 1;
-    if (books !== undefined && this.#sinceBooks * LOOK_SHARE > this.#size()) {
-      checkBooks(this.#target, books, this.model);
-      this.#sinceBooks = 0;
-    }
+    this.#untilBooks -= 1;
+    if (this.#untilBooks <= 0) this.#lookAtBooks();
     if (this.#sinceData >= DATA_LOOK) {
       this.#data.check();
       this.#sinceData = 0;
     }
   }
 
-  #lookAtAll(): void {
+  #lookAtBooks(): void {
     const { books } = this.#target;
     if (books !== undefined) checkBooks(this.#target, books, this.model);
+    this.#untilBooks = this.#size() / LOOK_SHARE;
+  }
+
+  #lookAtAll(): void {
+    this.#lookAtBooks();
     this.#checkConfig();
     this.#data.check();
     // Nothing but an access has events.
@@ -281,6 +308,5 @@ export class Lockstep {
   }
 }
 
-const LAST = 0xffff_ffff_ffff_ffffn;
 /** Mappings looked at for each step. */
 const LOOK_SHARE = 4;

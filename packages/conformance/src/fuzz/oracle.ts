@@ -37,9 +37,27 @@ export class Oracle {
     return this.#model;
   }
 
-  /** Judges a completion. One whose length alone is wrong is taken for what it says otherwise. */
-  request(readable: Uint8Array, room: number, completion: Completion | undefined): Verdict {
+  /**
+   * What a request that is to come will come to, where that is known beforehand: it counts as done then. Where not, it is
+   * undefined, and nothing is done yet.
+   */
+  expect(readable: Uint8Array, room: number): Prediction | undefined {
+    if (!this.strict) return undefined;
     const expected = this.#model.predict(readable, room);
+    this.#model.commit(expected);
+    return expected;
+  }
+
+  /**
+   * Judges a completion. One whose length alone is wrong is taken for what it says otherwise. `expected` is what
+   * {@link expect} returned.
+   */
+  request(
+    readable: Uint8Array,
+    room: number,
+    completion: Completion | undefined,
+    expected: Prediction = this.expect(readable, room) ?? this.#model.predict(readable, room),
+  ): Verdict {
     const found = this.#explain(expected, readable, room, completion);
     if (found !== undefined) return { ...found, wrong: 'nothing' };
     if (completion !== undefined) {
@@ -51,7 +69,7 @@ export class Oracle {
     return { ...expected, wrong: 'answer' };
   }
 
-  /** What leads to this completion, which is done then. */
+  /** What leads to this completion, which is done by then. */
   #explain(
     expected: Prediction,
     readable: Uint8Array,
@@ -65,10 +83,8 @@ export class Oracle {
       return found;
     }
     const { answer } = expected;
-    if (!(completion === undefined ? !answer.completed : agrees(answer, completion)))
-      return undefined;
-    this.#model.commit(expected);
-    return expected;
+    const agreed = completion === undefined ? !answer.completed : agrees(answer, completion);
+    return agreed ? expected : undefined;
   }
 
   /** All that may become of an access, what the closest model says first. */

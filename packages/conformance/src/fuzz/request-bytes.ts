@@ -11,18 +11,18 @@ import {
 } from '@viommu/common';
 
 export function attachBytes(domain: number, endpoint: number, flags = 0): Uint8Array {
-  const view = begin(AttachRequest.size, RequestType.ATTACH);
+  const view = begin(RequestType.ATTACH);
   view.setUint32(AttachRequest.offset.domain, domain, true);
   view.setUint32(AttachRequest.offset.endpoint, endpoint, true);
   view.setUint32(AttachRequest.offset.flags, flags, true);
-  return bytesOf(view);
+  return end(AttachRequest.size);
 }
 
 export function detachBytes(domain: number, endpoint: number): Uint8Array {
-  const view = begin(DetachRequest.size, RequestType.DETACH);
+  const view = begin(RequestType.DETACH);
   view.setUint32(DetachRequest.offset.domain, domain, true);
   view.setUint32(DetachRequest.offset.endpoint, endpoint, true);
-  return bytesOf(view);
+  return end(DetachRequest.size);
 }
 
 export function mapBytes(
@@ -32,35 +32,39 @@ export function mapBytes(
   phys: bigint,
   flags: number,
 ): Uint8Array {
-  const view = begin(MapRequest.size, RequestType.MAP);
+  const view = begin(RequestType.MAP);
   view.setUint32(MapRequest.offset.domain, domain, true);
   view.setBigUint64(MapRequest.offset.virtStart, start, true);
   view.setBigUint64(MapRequest.offset.virtEnd, last, true);
   view.setBigUint64(MapRequest.offset.physStart, phys, true);
   view.setUint32(MapRequest.offset.flags, flags, true);
-  return bytesOf(view);
+  return end(MapRequest.size);
 }
 
 export function unmapBytes(domain: number, start: bigint, last: bigint): Uint8Array {
-  const view = begin(UnmapRequest.size, RequestType.UNMAP);
+  const view = begin(RequestType.UNMAP);
   view.setUint32(UnmapRequest.offset.domain, domain, true);
   view.setBigUint64(UnmapRequest.offset.virtStart, start, true);
   view.setBigUint64(UnmapRequest.offset.virtEnd, last, true);
-  return bytesOf(view);
+  return end(UnmapRequest.size);
 }
 
 export function probeBytes(endpoint: number): Uint8Array {
-  const view = begin(ProbeRequest.size, RequestType.PROBE);
+  const view = begin(RequestType.PROBE);
   view.setUint32(ProbeRequest.offset.endpoint, endpoint, true);
-  return bytesOf(view);
+  return end(ProbeRequest.size);
 }
 
-function begin(size: number, type: number): DataView {
-  const view = new DataView(new ArrayBuffer(size));
-  view.setUint8(RequestHead.offset.type, type);
-  return view;
+/** Requests are put together here, none is larger: bytes with a buffer of their own would cost more than all else about them. */
+const BYTES = new Uint8Array(ProbeRequest.size);
+const VIEW = new DataView(BYTES.buffer);
+
+function begin(type: number): DataView {
+  BYTES.fill(0);
+  VIEW.setUint8(RequestHead.offset.type, type);
+  return VIEW;
 }
 
-function bytesOf(view: DataView): Uint8Array {
-  return new Uint8Array(view.buffer);
+function end(size: number): Uint8Array {
+  return BYTES.slice(0, size);
 }

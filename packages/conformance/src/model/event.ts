@@ -113,5 +113,13 @@ export function faultRecord(
     flags |= FaultFlag.ADDRESS;
     where = faultAddress === 'byte' ? fault.address : address;
   }
-  return FaultRecord.encode({ reason: fault.reason, flags, endpoint, address: where });
+  view.setUint8(FaultRecord.offset.reason, fault.reason);
+  view.setUint32(FaultRecord.offset.flags, flags, true);
+  view.setUint32(FaultRecord.offset.endpoint, endpoint, true);
+  view.setBigUint64(FaultRecord.offset.address, where, true);
+  return bytes.slice();
 }
+
+/** A record is put together here: what is reserved is never written. */
+const bytes = new Uint8Array(FaultRecord.size);
+const view = new DataView(bytes.buffer);

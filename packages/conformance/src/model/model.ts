@@ -7,7 +7,7 @@
  */
 
 import { type FaultReason, IommuFeature, hasFeature } from '@viommu/common';
-import { type AccessPrediction, type Piece, predictAccess } from './access.ts';
+import { type AccessPrediction, type Fault, type Piece, predictAccess } from './access.ts';
 import type { Answer } from './answer.ts';
 import { RECOMMENDED } from './choice-table.ts';
 import type { ChoiceName, Choices } from './choice.ts';
@@ -119,12 +119,16 @@ export class Model {
   access(endpoint: number, address: bigint, length: number, access: number): AccessOutcome {
     const { pieces, fault } = this.predictAccess(endpoint, address, length, access);
     if (fault === undefined) return { pieces, fault, events: [] };
-    // iommu.dev.fault.endpoint-valid: a record could name nobody.
-    const reported = this.#state.endpoints.has(endpoint) && !this.needsReset;
-    const record = faultRecord(this.#choices, endpoint, address, access, fault);
     const { reason, address: at } = fault;
-    const events = reported ? this.#events.report(record) : [];
+    const events = this.report(endpoint, address, access, fault);
     return { pieces, fault: { reason, address: at }, events };
+  }
+
+  /** The fault of an access that was predicted is reported. Returns the event buffers that are given back. */
+  report(endpoint: number, address: bigint, access: number, fault: Fault): readonly Event[] {
+    // iommu.dev.fault.endpoint-valid: a record could name nobody.
+    if (!this.#state.endpoints.has(endpoint) || this.needsReset) return [];
+    return this.#events.report(faultRecord(this.#choices, endpoint, address, access, fault));
   }
 
   /** What becomes of an access, without the report of a fault. */

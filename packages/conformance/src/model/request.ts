@@ -69,9 +69,13 @@ export function kindOf(bytes: Uint8Array): readonly [Request['kind'], number] | 
   return KINDS.get(bytes[0] ?? 0);
 }
 
+/** The request that is read; none is larger. */
+const copied = new Uint8Array(ProbeRequest.size);
+const view = new DataView(copied.buffer);
+
 /** Reads a request of a known kind, of which all bytes are there. */
 export function readRequest(kind: Request['kind'], bytes: Uint8Array): Request {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  copied.set(bytes.length > copied.length ? bytes.subarray(0, copied.length) : bytes);
   switch (kind) {
     case 'attach': {
       const { offset } = AttachRequest;

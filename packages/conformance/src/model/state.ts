@@ -79,8 +79,10 @@ export class State {
   readonly platform: Platform;
   readonly endpoints: Map<number, Endpoint> = new Map<number, Endpoint>();
   readonly domains: Map<number, Domain> = new Map<number, Domain>();
-  /** What the driver accepted. */
-  features = 0n;
+  #features = 0n;
+  /** The bits of it that this model looks at. */
+  #accepted: ReadonlySet<number> = new Set();
+  readonly #offered: ReadonlySet<number>;
   bypass: boolean;
   /** The bits of an address below the granule, which is the lowest bit of the page size mask. */
   readonly granuleMask: bigint;
@@ -88,15 +90,26 @@ export class State {
   constructor(platform: Platform) {
     this.platform = platform;
     this.bypass = platform.bypass;
+    this.#offered = bitsOf(platform.offered);
     this.granuleMask = (platform.pageSizeMask & -platform.pageSizeMask) - 1n;
   }
 
+  /** What the driver accepted. */
+  get features(): bigint {
+    return this.#features;
+  }
+
+  set features(features: bigint) {
+    this.#features = features;
+    this.#accepted = bitsOf(features);
+  }
+
   accepted(feature: number): boolean {
-    return hasFeature(this.features, feature);
+    return this.#accepted.has(feature);
   }
 
   offered(feature: number): boolean {
-    return hasFeature(this.platform.offered, feature);
+    return this.#offered.has(feature);
   }
 
   /** True if an endpoint without a domain has access to everything. */
@@ -193,6 +206,11 @@ export class State {
     // fact.iommu.last-detach-destroys, 3.4
     if (domain.endpoints.size === 0) this.domains.delete(domain.id);
   }
+}
+
+/** The numbers of the feature bits that are set, as far as they are the IOMMU's own. */
+function bitsOf(features: bigint): ReadonlySet<number> {
+  return new Set(Object.values(IommuFeature).filter((bit) => hasFeature(features, bit)));
 }
 
 /** The domains and addresses of a device that names no range. */

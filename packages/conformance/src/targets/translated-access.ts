@@ -1,9 +1,12 @@
 /** An endpoint of our device reads or writes memory. */
 
-import { MapFlag, iova as iovaOf } from '@viommu/common';
-import { type Iommu, PieceKind, TranslateOutcome } from '@viommu/device';
+import { MapFlag, offsetInPage, pageOf } from '@viommu/common';
+import { type Iommu, PieceKind, TranslateOutcome, Translation } from '@viommu/device';
 import type { GuestMemory } from '@viommu/ring';
 import type { DmaDirection, DmaOutcome } from '../target.ts';
+
+/** Used by one access after the other. */
+const TRANSLATION = new Translation();
 
 /** One access: all of it or nothing. */
 export function translatedAccess(
@@ -18,11 +21,14 @@ export function translatedAccess(
 ): DmaOutcome {
   const { endpoint, direction, iova, bytes } = access;
   const right = direction === 'read' ? MapFlag.READ : MapFlag.WRITE;
-  const { outcome, translation } = iommu.translateRange(
+  const translation = TRANSLATION;
+  const outcome = iommu.translate(
     endpoint,
-    iovaOf(iova),
+    pageOf(iova),
+    offsetInPage(iova),
     bytes.length,
     right,
+    translation,
   );
   if (outcome !== TranslateOutcome.OK) return 'refused';
   let at = 0;
