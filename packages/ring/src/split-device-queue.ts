@@ -256,10 +256,11 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   /** Reads the available index. True if it shows something to do, be it only a fault. */
   #look(): boolean {
+    if (this.fault !== undefined) return true;
     // Pairs with the driver's store of the available index: descriptors and buffers are visible after this.
     const available = this.#memory.loadUint16(this.#available + AVAILABLE_INDEX);
     const ahead = (available - this.#nextAvailable) & 0xffff;
-    if (ahead === 0) return this.fault !== undefined;
+    if (ahead === 0) return false;
     // Each chain that is taken and not yet used still holds a descriptor.
     const inFlight = (this.#nextAvailable - this.#nextUsed) & 0xffff;
     if (ahead + inFlight > this.size)
