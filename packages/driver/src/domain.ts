@@ -260,16 +260,17 @@ export class Domain implements IommuDomain, RequestOwner {
 }
 
 /**
- * Ends a domain that no endpoint is attached to. The device's own bypass domain stays for the next.
+ * Ends a domain that no endpoint is attached to. The device's own bypass domain stays, since others have it too.
  *
  * @throws {IommuError} `EBUSY` while an endpoint is attached.
  */
 export function freeDomain(domain: Domain): void {
+  if (domain.bypass) return;
   domain.stateLock.acquire();
   try {
     if (domain.attached.size > 0)
       throw new IommuError('EBUSY', `Domain ${domain.id} still has endpoints.`);
-    if (domain.bypass || domain.freed) return;
+    if (domain.freed) return;
     domain.freed = true;
     domain.mappings.clear();
     const { instance, id } = domain;

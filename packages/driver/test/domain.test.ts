@@ -248,6 +248,9 @@ describe('identity domains', () => {
     expect(allocIdentity([endpoint])).toBe(domain);
     attach(domain, endpoint);
     expect(endpoint.domain).toBe(domain);
+    // Whoever is done with it knows nothing of others.
+    freeDomain(domain);
+    expect(endpoint.domain).toBe(domain);
   });
 
   it('iommu.drv.map.not-on-bypass-domain: nor anything else', () => {
