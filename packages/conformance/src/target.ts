@@ -78,6 +78,14 @@ export interface TargetBooks {
   mappings(domain: number): Iterable<Mapping>;
 }
 
+/** How much a device keeps; there is no end to what is not named. What exceeds it is answered with NOMEM. */
+export interface TargetLimits {
+  readonly domains?: number;
+  readonly mappingsPerDomain?: number;
+  /** In all domains together. */
+  readonly mappings?: number;
+}
+
 /** One device, powered up and left alone: status 0, no queue enabled, nothing attached. */
 export interface DeviceTarget {
   /** Memory that the device can reach, at the guest-physical addresses it knows. */
@@ -136,6 +144,8 @@ export interface DeviceTarget {
    */
   dma?(endpoint: number, direction: DmaDirection, iova: bigint, bytes: Uint8Array): DmaOutcome;
 
+  /** How much it keeps, where that is known and little. */
+  readonly limits?: TargetLimits;
   /** What the device knows, where it lets itself be looked at: the fuzzer compares it with the model. */
   readonly books?: TargetBooks;
   /** Saves the device, and has it go on as what was saved. Absent where that cannot be done. */
@@ -166,6 +176,10 @@ export interface TargetWish {
   /** Regions of the first present endpoint. */
   readonly reserved?: readonly TargetRegion[];
   readonly queueSize?: number;
+  /** How much the device keeps. */
+  readonly limits?: TargetLimits;
+  /** Where the memory of the device begins, a multiple of 4096. */
+  readonly memoryStart?: bigint;
 }
 
 /** Opens targets of one kind. Every case gets one of its own, so that none sees what another left. */

@@ -91,13 +91,12 @@ export class AddressSource {
       : [from.start, BigInt.asUintN(64, to.last + by)];
   }
 
-  /** Mostly in the data, so that accesses can be made; at times near the last address, or anything. */
-  physical(virtStart: bigint, odd: boolean): bigint {
+  /** Mostly in the data, so that accesses can be made; at times at an edge, near the last address, or anything. */
+  physical(odd: boolean): bigint {
     const random = this.#random;
     const granule = this.#granule;
     if (odd && random.once(2)) return random.once(2) ? this.any() : ADDRESS_MAX + 1n - granule;
-    if (granule > this.#data.bytes || random.once(8))
-      return (virtStart + granule) & (ADDRESS_MAX >> 1n);
+    if (granule > this.#data.bytes || random.once(8)) return this.any() & ~(granule - 1n);
     const slots = this.#data.bytes / Number(granule);
     return this.#data.start + granule * BigInt(random.number(slots));
   }

@@ -12,7 +12,7 @@ import type { Random } from './random.ts';
 import type { PokeStep, RequestStep, Setup, Step } from './stream.ts';
 
 const EDGES = [0n, 1n, 0xffffn, 0x7fff_ffffn, 0xffff_ffffn, 1n << 53n, 0xffff_ffff_ffff_ffffn];
-const RING_BYTES = Place.EVENT_RING - Place.REQUEST_RING;
+const RING_BYTES = Place.TABLES - Place.REQUEST_RING;
 
 /** A whole excursion: fresh rings, requests, something wrong about them, and a reset at the end. */
 export function* disorder(
@@ -55,6 +55,8 @@ function oneThing(
     const edge = random.pick([0n, BigInt(window.bytes) - 1n, BigInt(window.bytes), -1n, 8n]);
     value = random.once(2) ? value : BigInt.asUintN(64, window.start + edge);
   } else if (field.name === 'flags') value = BigInt(random.number(FLAGS_MAX));
+  else if (field.name === 'next')
+    value = BigInt(random.pick([0, 0xffff, queueSize, 2 * queueSize]));
   else if (random.once(2)) value = BigInt(random.number(2 * queueSize));
   const at = Place.REQUEST_RING + index * layout.size + field.offset;
   return { kind: 'poke', at, bytes: word(value, field.width) };

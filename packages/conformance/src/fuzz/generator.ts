@@ -1,6 +1,13 @@
 /** Stateful streams: steps that make sense after what came before, values pressed against the edges of what there is. */
 
-import { ADDRESS_MAX, AttachFlag, FaultRecord, IommuConfig, RequestType } from '@viommu/common';
+import {
+  ADDRESS_MAX,
+  AttachFlag,
+  FaultRecord,
+  IommuConfig,
+  IommuQueue,
+  RequestType,
+} from '@viommu/common';
 import type { Model } from '../model/model.ts';
 import type { DeviceTarget } from '../target.ts';
 import { AddressSource } from './address.ts';
@@ -24,6 +31,7 @@ const OPERATIONS = {
   config: 2,
   reset: 1,
   save: 1,
+  queue: 3,
   disorder: 2,
 } as const;
 
@@ -36,6 +44,7 @@ const REQUESTS: ReadonlySet<Operation> = new Set(REQUEST_OPERATIONS);
 const WAITING_MAX = 32;
 
 const DOMAIN_EDGES = [0, 1, 2, 3, 4, 0x7fff_ffff, 0xffff_ffff];
+const ENDPOINT_EDGES = [0, 1, 0xff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 const MAP_FLAGS = [1, 2, 3, 3, 3, 7];
 const ODD_FLAGS = [0, 4, 5, 8, 0x8000_0003, 0xffff_ffff];
 const LENGTHS = [1, 1, 2, 8, 64, 0x7ff, 0x800, 0xfff, 0x1000];
@@ -57,6 +66,8 @@ export class Generator {
   readonly #window: { readonly start: bigint; readonly bytes: number };
   /** Requests of the batch that are to come. */
   #left = 0;
+  /** Steps until the ring is to be turned around, if ever. */
+  #untilTurn: number;
   readonly #waiting: Operation[] = [];
   #excursion: ReturnType<typeof disorder> | undefined;
 
@@ -79,12 +90,18 @@ export class Generator {
     this.#cuts = random.pick([2, 8, 50]);
     this.#batches = random.pick([[1], [1, 2, 3], [8, 32], [BATCH_MAX], [1, 5, BATCH_MAX]]);
     this.#operations = swarm(random);
+    // So many requests at once are seldom worth their time.
+    const turns = target.quietMs === 0 && setup.format === 'split' && random.once(12);
+    this.#untilTurn = turns ? 1 + random.number(50) : 0;
   }
 
   next(): Step {
     const excursion = this.#excursion?.next();
     if (excursion?.done === false) return excursion.value;
     this.#excursion = undefined;
+    this.#untilTurn -= 1;
+    if (this.#untilTurn === 0)
+      return { kind: 'turn', to: TURN_MAX - this.#random.number(TURN_SHORT) };
     const operation = this.#operation();
     switch (operation) {
       case 'access':
@@ -107,6 +124,12 @@ export class Generator {
         };
       case 'save':
         return this.#random.once(12) ? { kind: 'save' } : this.next();
+      case 'queue':
+        return {
+          kind: 'queue',
+          queue: this.#random.pick([IommuQueue.REQUEST, IommuQueue.EVENT]),
+          act: this.#random.pick(['listen', 'listen', 'ignore', 'renew']),
+        };
       case 'disorder':
         if (this.#random.once(3))
           this.#excursion = disorder(this.#random, this.#setup, this.#window, () =>
@@ -123,7 +146,8 @@ export class Generator {
     if (this.#left === 0 && this.#waiting.length > 0) return this.#waiting.pop()!; // There is one.
     for (;;) {
       const operation = this.#random.pick(this.#operations);
-      if (this.#left === 0 || REQUESTS.has(operation)) return operation;
+      // What is saved within a batch is saved with requests in flight.
+      if (this.#left === 0 || REQUESTS.has(operation) || operation === 'save') return operation;
       if (this.#waiting.length < WAITING_MAX) this.#waiting.push(operation);
     }
   }
@@ -139,7 +163,7 @@ export class Generator {
       other.set(readable.subarray(0, size));
       readable = other;
     }
-    if (random.once(2 * this.#odd))
+    if (random.once(operation === 'probe' ? 4 : 2 * this.#odd))
       room = Math.max(0, random.pick([0, 1, 3, 5, 8, 50, room - 1, room + 1, room + 9, room + 4]));
     if (this.#left === 0) this.#left = random.pick(this.#batches);
     this.#left -= 1;
@@ -158,16 +182,16 @@ export class Generator {
           : random.once(8)
             ? AttachFlag.BYPASS
             : 0;
-        return this.#spoilt(attachBytes(this.#domain(odd), this.#endpoint(), flags), odd);
+        return this.#spoilt(attachBytes(this.#domain(odd), this.#endpoint(odd), flags), odd);
       }
       case 'detach': {
-        const endpoint = this.#endpoint();
+        const endpoint = this.#endpoint(odd);
         const own = odd ? undefined : this.#modelNow().domainOf(endpoint);
         return detachBytes(own ?? this.#domain(odd), endpoint);
       }
       case 'map': {
         const [virtStart, virtEnd] = this.#addresses.range(odd);
-        const phys = this.#addresses.physical(virtStart, odd);
+        const phys = this.#addresses.physical(odd);
         const flags = random.pick(odd && random.once(2) ? ODD_FLAGS : MAP_FLAGS);
         return mapBytes(this.#living(odd), virtStart, virtEnd, phys, flags);
       }
@@ -177,7 +201,7 @@ export class Generator {
         return this.#spoilt(unmapBytes(domain, start, last), odd);
       }
       case 'probe':
-        return probeBytes(this.#endpoint());
+        return probeBytes(this.#endpoint(odd));
       default: {
         const bytes = attachBytes(this.#domain(odd), this.#endpoint());
         bytes[0] = random.pick([0, 6, 0x7f, 0xff, random.number(256)]);
@@ -209,8 +233,9 @@ export class Generator {
     };
   }
 
-  #endpoint(): number {
-    return this.#random.pick(this.#endpoints);
+  #endpoint(odd = false): number {
+    const random = this.#random;
+    return random.pick(odd && random.once(4) ? ENDPOINT_EDGES : this.#endpoints);
   }
 
   #domain(odd: boolean): number {
@@ -229,6 +254,9 @@ export class Generator {
 }
 
 const TAIL = 4;
+const TURN_MAX = 0xffff;
+/** Positions before the last one, so that what follows goes around the corner. */
+const TURN_SHORT = 100;
 const POSTS = [FaultRecord.size, FaultRecord.size, FaultRecord.size, 32, 23, 8, 1];
 const BYPASS_AT = IommuConfig.offset.bypass;
 const CONFIG_WRITES = [

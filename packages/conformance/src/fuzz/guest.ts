@@ -2,8 +2,8 @@
 
 import {
   DeviceStatus,
-  FaultRecord,
   IommuQueue,
+  RequestTail,
   VirtioFeature,
   featureMask,
   guestPhysical,
@@ -22,29 +22,21 @@ import type { Event } from '../model/event.ts';
 import { locate } from '../ring/bytes.ts';
 import { type DeviceTarget, type DmaOutcome, TargetFailure } from '../target.ts';
 import { Deviation } from './deviation.ts';
-import { cut, readableOf, roomOf } from './framing.ts';
-import { checkUsed } from './used-ring.ts';
-import {
-  BATCH_MAX,
-  DATA_BYTES,
-  EVENTS_MAX,
-  EVENT_STRIDE,
-  FILL,
-  GUARD_BYTES,
-  Place,
-  READABLE_MAX,
-  WRITABLE_MAX,
-} from './limit.ts';
+import { EventBuffers } from './event-buffer.ts';
+import { BATCH_MAX, DATA_BYTES, Place } from './limit.ts';
+import { Notices } from './notice.ts';
+import { RequestSlots } from './request-slot.ts';
 import type { AccessStep, RequestStep, Setup } from './stream.ts';
+import { checkUsed } from './used-ring.ts';
 
 const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, DEVICE_NEEDS_RESET } = DeviceStatus;
 const EVENT_IDX = featureMask(VirtioFeature.EVENT_IDX);
+const NOTIFICATION_DATA = featureMask(VirtioFeature.NOTIFICATION_DATA);
+const RING_RESET = featureMask(VirtioFeature.RING_RESET);
+/** Positions of a split ring, before they begin again. */
+const POSITIONS = 0x1_0000;
 /** Longer silence of a device in another thread or process is a hang. */
 const ANSWER_MS = 2000;
-const ANSWERS_BYTES = BATCH_MAX * (WRITABLE_MAX + GUARD_BYTES);
-/** What writable bytes hold beforehand: the most there are, and as many as some request had, by their number. */
-const UNWRITTEN = new Uint8Array(ANSWERS_BYTES).fill(FILL);
-const FILLED: Uint8Array[] = [];
 const BUFFERS_PER_TABLE = 4;
 const NO_EVENTS: readonly Event[] = [];
 
@@ -58,38 +50,31 @@ export class Guest {
   /** The guest-physical address of the bytes that endpoints may access. */
   readonly dataAddress: bigint;
   readonly #setup: Setup;
+  /** Looks at notifications, if those that nobody asked for are to be found. */
+  readonly #notices: Notices | undefined;
+  /** Done once between making requests available and telling the device. */
+  #between: (() => void) | undefined;
   readonly #list: BufferList = new BufferList(QUEUE_BUFFERS);
   readonly #window: number;
-  /** The halves of the address of the window, which has no 4 GiB line in it. */
-  readonly #high: number;
-  readonly #low: number;
+  readonly #slots: RequestSlots;
   #requests: DriverQueue | undefined;
-  #events: DriverQueue | undefined;
+  #events: EventBuffers | undefined;
   /** The used ring of the request queue, and its size. */
   #requestUsed = 0;
   #queueSize = 0;
-  /** Requests that were added and are not in memory yet, from that of a slot on. */
-  readonly #requestBytes: Uint8Array = new Uint8Array(BATCH_MAX * READABLE_MAX);
-  #firstSlot = 0;
-  #endSlot = 0;
-  /** The place of the answer of each slot, those of which nothing is in memory yet, and what is there in the end. */
-  readonly #answerPlace: Uint32Array = new Uint32Array(BATCH_MAX);
-  #answersFrom = 0;
-  #answersEnd = 0;
-  readonly #answers: Uint8Array = new Uint8Array(ANSWERS_BYTES);
   /** True once the guest has written into it. */
   #usedForged = false;
-  #posted = 0;
-  #eventsUsed = 0;
-  #eventsOut = 0;
+  /** True once the device has shown that it needs a reset. */
+  #gaveUp = false;
 
-  constructor(target: DeviceTarget, setup: Setup) {
+  /** `exact` if nothing may happen that is not asked for. */
+  constructor(target: DeviceTarget, setup: Setup, exact: boolean) {
     const { memory, window } = target;
     this.target = target;
     this.#setup = setup;
+    if (exact && target.takeInterrupts !== undefined) this.#notices = new Notices(target);
     this.#window = locate(memory, window.start, window.bytes);
-    this.#high = Number(window.start >> 32n);
-    this.#low = Number(window.start & 0xffff_ffffn);
+    this.#slots = new RequestSlots(memory, this.#window, window.start);
     this.dataAddress = window.start + BigInt(Place.DATA);
   }
 
@@ -98,7 +83,7 @@ export class Guest {
     const { target } = this;
     const offered = target.readFeatures();
     const packed = featureMask(VirtioFeature.RING_PACKED);
-    let features = offered & ~refuse & ~featureMask(VirtioFeature.NOTIFICATION_DATA);
+    let features = offered & ~refuse;
     if (this.#setup.format === 'split') features &= ~packed;
     target.writeStatus(0);
     target.writeStatus(ACKNOWLEDGE);
@@ -108,16 +93,14 @@ export class Guest {
     if ((target.readStatus() & FEATURES_OK) === 0)
       throw new Deviation('start', 'FEATURES_OK is refused', `features 0x${features.toString(16)}`);
     this.features = features;
-    this.#requests = this.#enable(IommuQueue.REQUEST, Place.REQUEST_RING, true);
-    this.#events = this.#enable(IommuQueue.EVENT, Place.EVENT_RING, false);
-    this.#usedForged = false;
-    this.#posted = 0;
-    this.#eventsUsed = 0;
-    this.#eventsOut = 0;
+    this.#gaveUp = false;
+    this.#enableRequests();
+    this.#enableEvents();
     target.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
     const status = target.readStatus();
     if ((status & (DRIVER_OK | DEVICE_NEEDS_RESET)) !== DRIVER_OK)
       throw new Deviation('start', 'the device does not start', `status 0x${status.toString(16)}`);
+    this.#notices?.checkNone();
   }
 
   /** True if the device shows DEVICE_NEEDS_RESET. */
@@ -134,10 +117,7 @@ export class Guest {
   batch(steps: readonly RequestStep[]): Completions {
     const completions: (Completion | undefined)[] = steps.map(() => undefined);
     for (let from = 0; from < steps.length; from += BATCH_MAX) {
-      this.#firstSlot = 0;
-      this.#endSlot = 0;
-      this.#answersFrom = 0;
-      this.#answersEnd = 0;
+      this.#slots.begin();
       const end = Math.min(from + BATCH_MAX, steps.length);
       for (let index = from; index < end; index += 1) {
         const step = steps[index]!; // Below the length.
@@ -155,14 +135,10 @@ export class Guest {
   offer(step: RequestStep, slot: number): void {
     const queue = this.#requests;
     if (queue === undefined || queue.fault !== undefined) return;
-    if (slot % BATCH_MAX === 0) {
-      this.#answersFrom = 0;
-      this.#answersEnd = 0;
-    }
-    this.#firstSlot = slot % BATCH_MAX;
-    const added = this.#add(step, this.#firstSlot);
-    if (added) this.#write();
-    if (added) queue.publish();
+    this.#slots.begin(slot % BATCH_MAX);
+    if (!this.#add(step, slot % BATCH_MAX)) return;
+    this.#slots.write();
+    queue.publish();
   }
 
   poke(at: number, bytes: Uint8Array): void {
@@ -171,7 +147,7 @@ export class Guest {
     if (length <= 0) return;
     memory.write(this.#window + at, bytes, 0, length);
     const last = this.#window + at + length - 1;
-    if (last >= this.#requestUsed && at < Place.EVENT_RING) this.#usedForged = true;
+    if (last >= this.#requestUsed && at < Place.TABLES) this.#usedForged = true;
   }
 
   /** Notifies, and lets the device work until it has nothing left to do. */
@@ -181,6 +157,10 @@ export class Guest {
     // One that always finds more to do is taken for one that never ends.
     if (target.quietMs === 0) target.wait(() => false, ANSWER_MS);
     else target.wait(() => this.needsReset, target.quietMs);
+    if (!this.#gaveUp && this.needsReset) {
+      this.#gaveUp = true;
+      this.#notices?.checkNeedsReset();
+    }
     if (this.#setup.format === 'split' && !this.#usedForged)
       checkUsed(target.memory, this.#requestUsed, this.#queueSize);
   }
@@ -188,31 +168,63 @@ export class Guest {
   /** Adds a buffer to the event queue; false if there are enough. */
   post(bytes: number): boolean {
     const events = this.#events;
-    if (events === undefined || this.#eventsOut >= EVENTS_MAX) return false;
-    const slot = this.#posted % EVENTS_MAX;
-    const { memory } = this.target;
-    const at = Place.EVENTS + slot * EVENT_STRIDE;
-    memory.write(this.#window + at, UNWRITTEN, 0, EVENT_STRIDE);
-    this.#list.clear().addWritableAt(this.#low + at, this.#high, bytes);
-    if (!events.add(this.#list, slot)) return false;
-    this.#posted += 1;
-    this.#eventsOut += 1;
-    if (events.publish()) this.target.notify(IommuQueue.EVENT);
+    if (events?.post(bytes) !== true) return false;
+    if (events.queue.publish()) this.#notify(IommuQueue.EVENT, events.queue);
     return true;
+  }
+
+  /** The device is saved once the next requests are available, and before it is told of them. */
+  saveBetween(): void {
+    this.#between = () => this.target.save?.();
+  }
+
+  /** The driver asks for notifications of a queue, or for none; all that was sent is done. */
+  listen(queue: number, wanted: boolean): void {
+    const driver = queue === IommuQueue.EVENT ? this.#events?.queue : this.#requests;
+    if (driver === undefined || driver.fault !== undefined) return;
+    driver.armNotification();
+    if (!wanted) driver.suppressNotification();
+    const some = (this.features & EVENT_IDX) === 0n ? 'each' : 'next';
+    this.#notices?.wish(queue, wanted ? some : 'none');
+  }
+
+  /** Resets a queue of which nothing is in flight, and begins it anew; false if that cannot be. */
+  renew(queue: number): boolean {
+    const { target } = this;
+    if ((this.features & RING_RESET) === 0n || target.resetQueue === undefined) return false;
+    target.resetQueue(queue);
+    if (queue === IommuQueue.REQUEST) this.#checkStill();
+    if (queue === IommuQueue.EVENT) this.#enableEvents();
+    else this.#enableRequests();
+    return true;
+  }
+
+  /**
+   * Sends requests of which nobody knows the type, until the next position in a split ring is `to`, so that it comes
+   * around; a ring of another kind does all the time.
+   */
+  turn(to: number): void {
+    const queue = this.#requests;
+    if (queue === undefined || this.#setup.format === 'packed') return;
+    let left = (to - queue.position + POSITIONS) % POSITIONS;
+    while (left > 0) {
+      const count = Math.min(left, queue.size, BATCH_MAX);
+      const steps = Array.from({ length: count }, () => UNKNOWN);
+      // As long as no request is lost.
+      if (this.batch(steps).includes(undefined)) return;
+      left -= count;
+    }
+    if ((this.features & EVENT_IDX) !== 0n) this.#notices?.wish(IommuQueue.REQUEST, 'unsure');
   }
 
   /** Event buffers that came back, `expected` of them if the device takes its time. */
   takeEvents(expected: number): readonly Event[] {
     const events = this.#events;
-    if (events === undefined || (expected === 0 && !events.ready())) return NO_EVENTS;
+    if (events === undefined || (expected === 0 && !events.queue.ready())) return NO_EVENTS;
     const found: Event[] = [];
-    const take = (): boolean => {
-      for (let slot = events.take(); slot >= 0; slot = events.take())
-        found.push(this.#event(slot, events.takenBytes));
-      if (events.fault !== undefined) throw new Deviation('ring', 'event queue', events.fault);
-      return found.length >= expected;
-    };
-    if (!take() && expected > 0) this.target.wait(take, ANSWER_MS);
+    if (!events.take(found, expected) && expected > 0)
+      this.target.wait(() => events.take(found, expected), ANSWER_MS);
+    if (found.length > 0) this.#notices?.check(IommuQueue.EVENT);
     return found;
   }
 
@@ -231,99 +243,72 @@ export class Guest {
   }
 
   #add(step: RequestStep, slot: number): boolean {
-    const { cuts } = step;
-    const readable = readableOf(step);
-    const { length } = readable;
-    const writable = roomOf(step);
-    const request = Place.REQUESTS + slot * READABLE_MAX;
-    const answer = Place.ANSWERS + this.#answersEnd;
-    const list = this.#list.clear();
-    const high = this.#high;
-    const low = this.#low;
-    if (cuts === undefined) {
-      if (length > 0) list.addReadableAt(low + request, high, length);
-      if (writable > 0) list.addWritableAt(low + answer, high, writable);
-    } else {
-      cut(length, cuts[0], (at, bytes) => list.addReadableAt(low + request + at, high, bytes));
-      cut(writable, cuts[1], (at, bytes) => list.addWritableAt(low + answer + at, high, bytes));
-    }
-    if (this.#requests?.add(list, slot) !== true) return false;
-    this.#requestBytes.set(readable, slot * READABLE_MAX);
-    this.#endSlot = slot + 1;
-    this.#answerPlace[slot] = this.#answersEnd;
-    this.#answersEnd += writable + GUARD_BYTES;
+    this.#slots.describe(step, this.#list);
+    if (this.#requests?.add(this.#list, slot) !== true) return false;
+    this.#slots.take(step);
     return true;
-  }
-
-  /** Puts requests into memory, and clears their answers: all at once, as memory may be far away. */
-  #write(): void {
-    const { memory } = this.target;
-    const from = this.#firstSlot * READABLE_MAX;
-    const bytes = this.#endSlot * READABLE_MAX - from;
-    if (bytes > 0)
-      memory.write(this.#window + Place.REQUESTS + from, this.#requestBytes, from, bytes);
-    const first = this.#answersFrom;
-    const unwritten = this.#answersEnd - first;
-    memory.write(this.#window + Place.ANSWERS + first, UNWRITTEN, 0, unwritten);
-    this.#firstSlot = this.#endSlot;
-    this.#answersFrom = this.#answersEnd;
   }
 
   /** Publishes, notifies, and takes all completions; false if the device needs a reset instead. */
   #flush(steps: readonly RequestStep[], from: number, into: (Completion | undefined)[]): boolean {
     const queue = this.#requests;
     if (queue === undefined) return false;
-    const first = this.#answersFrom;
-    this.#write();
-    if (queue.publish()) this.target.notify(IommuQueue.REQUEST);
+    const slots = this.#slots;
+    const answers = slots.write();
+    const wanted = queue.publish();
+    this.#between?.();
+    this.#between = undefined;
+    if (wanted) this.#notify(IommuQueue.REQUEST, queue);
     let left = queue.inFlight;
-    const slots: number[] = [];
+    const taken: number[] = [];
     const lengths: number[] = [];
     const take = (): boolean => {
       for (let slot = queue.take(); slot !== Taken.EMPTY; slot = queue.take()) {
         if (slot === Taken.BROKEN)
           throw new Deviation('ring', 'request queue', queue.fault ?? 'the queue is broken');
-        slots.push(slot);
+        taken.push(slot);
         lengths.push(queue.takenBytes);
         left -= 1;
       }
       return left <= 0;
     };
     const answered = this.target.wait(take, ANSWER_MS);
-    const at = this.#window + Place.ANSWERS + first;
-    if (this.#answersEnd > first)
-      this.target.memory.read(at, this.#answers, first, this.#answersEnd - first);
-    for (let index = 0; index < slots.length; index += 1) {
-      const slot = slots[index]!; // Below the length, as the next.
+    slots.read(answers);
+    for (let index = 0; index < taken.length; index += 1) {
+      const slot = taken[index]!; // Below the length, as the next.
       const step = steps[from + slot]!; // The token of a chain that was added.
-      into[from + slot] = this.#completion(step, slot, lengths[index]!);
+      into[from + slot] = slots.completion(step, slot, lengths[index]!);
     }
+    if (taken.length > 0) this.#notices?.check(IommuQueue.REQUEST);
     if (answered) return true;
     if (!this.needsReset) throw new TargetFailure('hang', 'a request never comes back');
     return false;
   }
 
-  #completion(step: RequestStep, slot: number, usedLength: number): Completion {
-    const room = roomOf(step);
-    const at = this.#answerPlace[slot] ?? 0;
-    const after = this.#answers.subarray(at, at + room);
-    for (let guard = at + room; guard < at + room + GUARD_BYTES; guard += 1)
-      if (this.#answers[guard] !== FILL)
-        throw new Deviation(
-          'memory',
-          'a byte behind an answer is written',
-          `${guard - at} of ${room}`,
-        );
-    return { usedLength, before: (FILLED[room] ??= new Uint8Array(room).fill(FILL)), after };
+  /** @throws {Deviation} if the request queue is served while it is not enabled. */
+  #checkStill(): void {
+    const queue = this.#requests;
+    if (queue === undefined || this.target.quietMs > 0) return;
+    this.offer(UNKNOWN, 0);
+    this.target.notify(IommuQueue.REQUEST);
+    if (this.target.wait(() => queue.ready(), ANSWER_MS))
+      throw new Deviation('ring', 'a queue is served after its reset', queue.fault ?? 'used');
   }
 
-  #event(slot: number, usedLength: number): Event {
-    const record = new Uint8Array(Math.min(usedLength, FaultRecord.size));
-    const at = this.#window + Place.EVENTS + slot * EVENT_STRIDE;
-    this.target.memory.read(at, record, 0, record.length);
-    this.#eventsUsed += 1;
-    this.#eventsOut -= 1;
-    return { buffer: this.#eventsUsed - 1, usedLength, record };
+  #enableRequests(): void {
+    this.#requests = this.#enable(IommuQueue.REQUEST, Place.REQUEST_RING, true);
+    this.#usedForged = false;
+  }
+
+  #enableEvents(): void {
+    const { memory, window } = this.target;
+    const queue = this.#enable(IommuQueue.EVENT, Place.EVENT_RING, false);
+    this.#events = new EventBuffers(memory, this.#window, window.start, queue);
+  }
+
+  #notify(queue: number, { position }: DriverQueue): void {
+    const told = (this.features & NOTIFICATION_DATA) !== 0n;
+    this.target.notify(queue, told ? position : undefined);
   }
 
   #enable(queue: number, at: number, tables: boolean): DriverQueue {
@@ -358,10 +343,19 @@ export class Guest {
       this.#requestUsed = locate(memory, layout.deviceArea, bytes.deviceArea);
       this.#queueSize = size;
     }
-    if ((this.features & EVENT_IDX) === 0n) made.suppressNotification();
+    // An event index begins with the first buffer of all.
+    made.suppressNotification();
+    this.#notices?.wish(queue, 'none');
     return made;
   }
 }
+
+const UNKNOWN: RequestStep = {
+  kind: 'request',
+  readable: Uint8Array.of(0xff, 0, 0, 0),
+  room: RequestTail.size,
+  held: false,
+};
 
 /** The most buffers of one request. */
 const QUEUE_BUFFERS = 16;

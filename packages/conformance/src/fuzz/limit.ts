@@ -16,8 +16,9 @@ export const ACCESS_MAX = 4096;
 
 /** Where things lie, in bytes from the start of the window. */
 export const Place = {
-  REQUEST_RING: 0,
-  EVENT_RING: 0x4000,
+  EVENT_RING: 0,
+  /** Not at the start, so that memory ends before the largest index of a descriptor. */
+  REQUEST_RING: 0x4000,
   TABLES: 0x8000,
   REQUESTS: 0x1_0000,
   EVENTS: 0x1_8000,

@@ -1,6 +1,13 @@
 /** One stream, with the target and the model side by side: whatever can be seen of one is compared with the other. */
 
-import { ADDRESS_MAX, IommuConfig, IommuFeature, MapFlag, hasFeature } from '@viommu/common';
+import {
+  ADDRESS_MAX,
+  IommuConfig,
+  IommuFeature,
+  IommuQueue,
+  MapFlag,
+  hasFeature,
+} from '@viommu/common';
 import { type Answer, type Completion } from '../model/answer.ts';
 import type { Choices } from '../model/choice.ts';
 import type { Event } from '../model/event.ts';
@@ -18,7 +25,15 @@ import { Guest } from './guest.ts';
 import { ACCESS_MAX, BATCH_MAX } from './limit.ts';
 import { Oracle } from './oracle.ts';
 import { formatAccess, formatAnswer, formatCompletion, formatLengths, nameOf } from './wording.ts';
-import type { AccessStep, ConfigStep, RequestStep, ResetStep, Setup, Step } from './stream.ts';
+import type {
+  AccessStep,
+  ConfigStep,
+  QueueStep,
+  RequestStep,
+  ResetStep,
+  Setup,
+  Step,
+} from './stream.ts';
 
 /** Accesses between two looks at all of the data. */
 const DATA_LOOK = 64;
@@ -58,7 +73,7 @@ export class Lockstep {
     this.#known = known;
     this.#target = target;
     this.#accesses = new Map(target.endpoints.map(({ id, dma }) => [id, dma]));
-    this.#guest = new Guest(target, setup);
+    this.#guest = new Guest(target, setup, choices !== undefined);
     this.#oracle = new Oracle(target, choices);
     this.#data = new Data(this.#guest);
     this.#start(setup.refuse);
@@ -85,8 +100,11 @@ export class Lockstep {
       if (step.held && !last && this.#held.length < BATCH_MAX) return;
       this.#send();
     } else {
+      // What is held is in flight while the device is saved.
+      const saved = step.kind === 'save' && this.#held.length > 0;
+      if (saved) this.#guest.saveBetween();
       this.#send();
-      this.#other(step);
+      if (!saved) this.#other(step);
     }
     this.#look();
   }
@@ -133,6 +151,12 @@ export class Lockstep {
       case 'save':
         if (!this.#broken) this.#target.save?.();
         return;
+      case 'queue':
+        if (!this.#broken) this.#queue(step);
+        return;
+      case 'turn':
+        if (!this.#broken) this.#guest.turn(step.to);
+        return;
       case 'wild':
         this.#wild = !this.#broken;
         this.#offered = 0;
@@ -141,6 +165,12 @@ export class Lockstep {
       case 'poke':
       case 'kick':
     }
+  }
+
+  #queue({ queue, act }: QueueStep): void {
+    if (act !== 'renew') this.#guest.listen(queue, act === 'listen');
+    else if (this.#guest.renew(queue) && queue === IommuQueue.EVENT)
+      this.#oracle.each((model) => model.resetEvents());
   }
 
   #send(): void {

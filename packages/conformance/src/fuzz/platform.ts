@@ -3,7 +3,7 @@
 import { ADDRESS_MAX, IommuConfig, IommuFeature, VirtioFeature, featureMask } from '@viommu/common';
 import type { Choices } from '../model/choice.ts';
 import { Model } from '../model/model.ts';
-import type { DeviceTarget, TargetRegion, TargetWish } from '../target.ts';
+import type { DeviceTarget, TargetLimits, TargetRegion, TargetWish } from '../target.ts';
 import { configOf } from './books.ts';
 import { QUEUE_SIZE_MAX } from './limit.ts';
 import type { Random } from './random.ts';
@@ -23,6 +23,7 @@ export function modelOf(target: DeviceTarget, choices: Partial<Choices>): Model 
     endpoints: target.endpoints
       .filter(({ role }) => role === 'present')
       .map(({ id, reserved = [] }) => ({ id, reserved })),
+    ...(target.limits !== undefined && { limits: target.limits }),
   });
 }
 
@@ -47,8 +48,26 @@ const REGIONS: readonly TargetRegion[] = [
 ];
 const RING = {
   packed: featureMask(VirtioFeature.RING_PACKED),
-  options: [VirtioFeature.INDIRECT_DESC, VirtioFeature.EVENT_IDX, VirtioFeature.IN_ORDER],
+  options: [
+    VirtioFeature.INDIRECT_DESC,
+    VirtioFeature.EVENT_IDX,
+    VirtioFeature.IN_ORDER,
+    VirtioFeature.NOTIFICATION_DATA,
+    VirtioFeature.RING_RESET,
+  ],
 } as const;
+const QUEUE_SIZES = [QUEUE_SIZE_MAX, QUEUE_SIZE_MAX, 64, 16] as const;
+/** Where memory begins: mostly as on a PC, and at the edges of what an address can be. */
+const MEMORY_STARTS = [
+  0x4000_0000n,
+  0x4000_0000n,
+  0n,
+  0xffe0_0000n,
+  1n << 32n,
+  (1n << 53n) - 0x10_0000n,
+  1n << 53n,
+  (1n << 64n) - 0x10_0000n,
+];
 
 /** A device of any kind, and a driver that leaves some of its features alone. */
 export function randomSetup(random: Random): Setup {
@@ -58,7 +77,9 @@ export function randomSetup(random: Random): Setup {
   const regions = REGIONS.filter(() => random.once(2));
   const wish: TargetWish = {
     withFeatures:
-      (format === 'packed' ? RING.packed : 0n) | (legacy ? featureMask(IommuFeature.BYPASS) : 0n),
+      featureMask(VirtioFeature.NOTIFICATION_DATA) |
+      (format === 'packed' ? RING.packed : 0n) |
+      (legacy ? featureMask(IommuFeature.BYPASS) : 0n),
     withoutFeatures: without | (legacy ? featureMask(IommuFeature.BYPASS_CONFIG) : 0n),
     pageSizeMask: random.pick(MASKS),
     inputRange: random.pick(INPUT_RANGES),
@@ -66,14 +87,27 @@ export function randomSetup(random: Random): Setup {
     probeSize: random.pick([96, 512, 1024]),
     bypass: random.once(2),
     reserved: regions,
+    memoryStart: random.pick(MEMORY_STARTS),
+    ...(random.once(4) && { limits: randomLimit(random) }),
   };
   return {
     wish,
     format,
     refuse: randomRefusal(random),
-    queueSize: random.pick([QUEUE_SIZE_MAX, QUEUE_SIZE_MAX, 64, 16]),
+    queueSize: random.pick(format === 'packed' ? [...QUEUE_SIZES, 100, 9] : QUEUE_SIZES),
     indirect: random.once(2),
   };
+}
+
+/** So little of one thing that a stream gets there. */
+function randomLimit(random: Random): TargetLimits {
+  const some = random.pick([20, 1, 2, 7]);
+  return random.pick([
+    { mappings: some },
+    { mappingsPerDomain: some },
+    { domains: 1 },
+    { domains: 2 },
+  ]);
 }
 
 /** Features that a driver leaves alone: mostly none of the IOMMU's own. */

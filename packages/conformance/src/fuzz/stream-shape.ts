@@ -47,6 +47,16 @@ export function stepFrom(record: unknown): Step | undefined {
     case 'save':
     case 'wild':
       return { kind: step['kind'] };
+    case 'queue': {
+      const { queue, act } = step;
+      if (queue !== 0 && queue !== 1) return undefined;
+      if (act !== 'listen' && act !== 'ignore' && act !== 'renew') return undefined;
+      return { kind: 'queue', queue, act };
+    }
+    case 'turn': {
+      const { to } = step;
+      return isBelow(to, 0x1_0000) ? { kind: 'turn', to } : undefined;
+    }
     case 'poke': {
       const { at, bytes } = step;
       if (!isUint(at) || !(bytes instanceof Uint8Array) || bytes.length > BYTES_MAX)
@@ -71,7 +81,7 @@ export function isSetup(value: unknown): value is Setup {
     isAddress(refuse) &&
     isBelow(queueSize, QUEUE_SIZE_MAX + 1) &&
     queueSize >= 2 &&
-    Number.isInteger(Math.log2(queueSize)) &&
+    (format === 'packed' || Number.isInteger(Math.log2(queueSize))) &&
     typeof indirect === 'boolean'
   );
 }
@@ -80,7 +90,7 @@ function isWish(value: unknown): value is TargetWish {
   if (typeof value !== 'object' || value === null) return false;
   const { withoutFeatures = 0n, withFeatures = 0n, pageSizeMask = 0n, ...rest } = value as Loose; // looked at below
   const { inputRange, domainRange, probeSize = 0, bypass = true, reserved = [] } = rest;
-  const { queueSize = 0 } = rest;
+  const { queueSize = 0, limits = {}, memoryStart = 0n } = rest;
   const regions: unknown[] = Array.isArray(reserved) ? reserved : [{}];
   return (
     [withoutFeatures, withFeatures, pageSizeMask].every(isAddress) &&
@@ -89,8 +99,15 @@ function isWish(value: unknown): value is TargetWish {
     isBelow(probeSize, BYTES_MAX) &&
     isBelow(queueSize, BYTES_MAX) &&
     typeof bypass === 'boolean' &&
+    isLimits(limits) &&
+    isAddress(memoryStart) &&
     regions.every((region) => isRange(region) && isRegionType(region))
   );
+}
+
+function isLimits(value: unknown): boolean {
+  const { domains = 1, mappingsPerDomain = 1, mappings = 1 } = Object(value) as Loose; // looked at
+  return [domains, mappingsPerDomain, mappings].every((limit) => isUint(limit) && limit > 0);
 }
 
 function isRange(value: unknown): boolean {

@@ -60,9 +60,29 @@ export interface ResetStep {
   readonly refuse: bigint;
 }
 
-/** The device is saved, and goes on as what was saved; targets that cannot do that skip it. */
+/**
+ * The device is saved, and goes on as what was saved; targets that cannot do that skip it. Requests that were held are
+ * available by then, and not served.
+ */
 export interface SaveStep {
   readonly kind: 'save';
+}
+
+/** The driver does something about a queue, of which nothing is in flight. */
+export interface QueueStep {
+  readonly kind: 'queue';
+  readonly queue: number;
+  /** It asks for used buffer notifications, or for none; or it resets the queue and enables it again. */
+  readonly act: 'listen' | 'ignore' | 'renew';
+}
+
+/**
+ * Requests that nobody knows, so many that the next position in the ring is `to`: positions begin again after 2^16. No
+ * effect on packed rings, which begin again with every turn.
+ */
+export interface TurnStep {
+  readonly kind: 'turn';
+  readonly to: number;
 }
 
 /**
@@ -94,6 +114,8 @@ export type Step =
   | ConfigStep
   | ResetStep
   | SaveStep
+  | QueueStep
+  | TurnStep
   | WildStep
   | PokeStep
   | KickStep;
@@ -124,6 +146,10 @@ export function formatStep(step: Step): string {
       return `reset of the ${step.of}, without the features 0x${step.refuse.toString(16)}`;
     case 'save':
       return 'save and restore';
+    case 'queue':
+      return `queue ${step.queue}: ${step.act}`;
+    case 'turn':
+      return `requests of no known type until position ${step.to} of the ring`;
     case 'wild':
       return 'the driver breaks rules from here on';
     case 'poke':

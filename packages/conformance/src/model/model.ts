@@ -158,6 +158,11 @@ export class Model {
     return this.#events.post(writableBytes);
   }
 
+  /** The event queue alone is reset: section "Virtqueue Reset". */
+  resetEvents(): void {
+    this.#events.clear();
+  }
+
   /** Records that found no buffer. */
   get droppedFaults(): number {
     return this.#events.dropped;

@@ -17,7 +17,7 @@ export function coreOptions(wish: TargetWish): Omit<
   readonly endpoints: readonly EndpointOptions[];
 } {
   const { withoutFeatures = 0n, withFeatures = 0n, reserved = [RESERVED, MSI] } = wish;
-  const { pageSizeMask, inputRange, domainRange, probeSize, bypass, queueSize } = wish;
+  const { pageSizeMask, inputRange, domainRange, probeSize, bypass, queueSize, limits } = wish;
   return {
     endpoints: [
       { id: A, reserved },
@@ -31,6 +31,7 @@ export function coreOptions(wish: TargetWish): Omit<
     ...(probeSize !== undefined && { probeSize }),
     ...(bypass !== undefined && { bypass }),
     ...(queueSize !== undefined && { queueSize }),
+    ...(limits !== undefined && { limits }),
   };
 }
 

@@ -22,6 +22,7 @@ export function createCore(
     device,
     endpoints: targetEndpoints(options.endpoints ?? []),
     books: booksOf(device.iommu),
+    ...(wish.limits !== undefined && { limits: wish.limits }),
     dma: (endpoint, direction, iova, bytes, memory) =>
       translatedAccess(device.iommu, memory, { endpoint, direction, iova, bytes }),
   };

@@ -5,7 +5,13 @@
 
 import { MMIO_WINDOW_SIZE, MmioRegister, guestPhysical } from '@viommu/common';
 import { Bell, SharedMemory } from '@viommu/ring';
-import { DirectPort, MmioDevice, RegisterWindow, type VirtioDevice } from '@viommu/transport';
+import {
+  DirectPort,
+  MmioDevice,
+  type RegisterDevice,
+  RegisterWindow,
+  type VirtioDevice,
+} from '@viommu/transport';
 import type {
   DeviceTarget,
   DeviceTargetFactory,
@@ -14,6 +20,7 @@ import type {
   ResetKind,
   TargetBooks,
   TargetEndpoint,
+  TargetLimits,
   TargetWish,
 } from '../target.ts';
 import { MmioRegisters } from './mmio-registers.ts';
@@ -24,6 +31,8 @@ export interface VirtioDeviceParts {
   readonly endpoints: readonly TargetEndpoint[];
   /** What the device knows, if it lets itself be looked at. */
   readonly books?: TargetBooks;
+  /** How much it keeps, if that is little. */
+  readonly limits?: TargetLimits;
   /** One access by an endpoint, translated by the device, to memory by guest-physical address. */
   readonly dma?: (
     endpoint: number,
@@ -44,39 +53,49 @@ export function virtioDeviceTarget(
   name: string,
   create: (wish: TargetWish) => VirtioDeviceParts,
 ): DeviceTargetFactory {
-  return { name, open: (wish) => new VirtioDeviceTarget(create(wish)) };
+  return {
+    name,
+    open: (wish) => new VirtioDeviceTarget(create(wish), wish.memoryStart ?? RAM_BASE),
+  };
 }
 
 class VirtioDeviceTarget extends MmioRegisters implements DeviceTarget {
   readonly memory: SharedMemory;
-  readonly window: DeviceTarget['window'] = { start: RAM_BASE, bytes: RAM_BYTES };
+  readonly window: DeviceTarget['window'];
   readonly transport = 'mmio';
   readonly quietMs = 0;
   readonly resets: readonly ResetKind[] = ['device', 'system'];
   readonly endpoints: readonly TargetEndpoint[];
   readonly dma?: NonNullable<DeviceTarget['dma']>;
   readonly books?: TargetBooks;
+  readonly limits?: TargetLimits;
   readonly save?: () => void;
   readonly #mmio: MmioDevice;
+  readonly #host: Host;
 
-  constructor({ device, endpoints, dma, books }: VirtioDeviceParts) {
+  constructor({ device, endpoints, dma, books, limits }: VirtioDeviceParts, start: bigint) {
     const buffer = new SharedArrayBuffer(RAM_AT + RAM_BYTES);
     const window = new RegisterWindow(buffer, WINDOW_AT, MMIO_WINDOW_SIZE);
     const memory = new SharedMemory({
       buffer,
       offset: RAM_AT,
       size: RAM_BYTES,
-      base: guestPhysical(RAM_BASE),
+      base: guestPhysical(start),
     });
     const interruptBell = new Bell(new Int32Array(buffer, 0, 1), 0);
     const mmio = new MmioDevice({ window, interruptBell, memory, device });
-    super(new DirectPort(window, mmio));
+    const host = new Host(mmio);
+    super(new DirectPort(window, host));
     this.memory = memory;
+    this.window = { start, bytes: RAM_BYTES };
     this.#mmio = mmio;
+    this.#host = host;
+    if (limits !== undefined) this.limits = limits;
     this.endpoints = endpoints;
     if (books !== undefined) this.books = books;
     if (device.save !== undefined)
       this.save = () => {
+        host.wake();
         const image = mmio.save();
         // What the image does not bring back is lost.
         mmio.systemReset();
@@ -94,17 +113,72 @@ class VirtioDeviceTarget extends MmioRegisters implements DeviceTarget {
   }
 
   wait(done: () => boolean): boolean {
-    // A device that always finds more to do is left after as many rounds as no honest one needs.
-    for (let rounds = 0; rounds < 10_000; rounds += 1) {
-      if (done()) return true;
-      if (!this.#mmio.serve()) return done();
-    }
-    return false;
+    const did = this.#host.work(done);
+    this.#host.rest();
+    return did;
   }
 
   reset(kind: Exclude<ResetKind, 'device'>): void {
+    this.#host.wake();
     if (kind === 'system') this.#mmio.systemReset();
   }
 
   dispose(): void {}
+}
+
+/** Rounds of work after which a device that always finds more to do is left: no honest one needs as many. */
+const ROUNDS_MAX = 10_000;
+
+/**
+ * What serves the device: at times it stays awake, with the driver told that no notifications are needed, and at times it
+ * sleeps until there is one, so that one which never comes is missed.
+ */
+class Host implements RegisterDevice {
+  readonly #mmio: MmioDevice;
+  #asleep = false;
+  #rests = 0;
+
+  constructor(mmio: MmioDevice) {
+    this.#mmio = mmio;
+  }
+
+  write(offset: number, width: number, value: number): void {
+    // All but an acknowledgement, which nobody waits for.
+    if (offset !== MmioRegister.InterruptACK) this.wake();
+    this.#mmio.write(offset, width, value);
+  }
+
+  serve(): boolean {
+    return this.#mmio.serve();
+  }
+
+  arm(): boolean {
+    return this.#mmio.arm();
+  }
+
+  suppress(): void {
+    this.#mmio.suppress();
+  }
+
+  wake(): void {
+    if (this.#asleep) this.#mmio.suppress();
+    this.#asleep = false;
+  }
+
+  /** Serves until `done` says so, or nothing is left to do; false if it is not done then. */
+  work(done: () => boolean): boolean {
+    for (let rounds = 0; rounds < ROUNDS_MAX; rounds += 1) {
+      if (done()) return true;
+      if (this.#asleep || !this.#mmio.serve()) return done();
+    }
+    return false;
+  }
+
+  /** Goes to sleep every other time, if there is nothing to do. */
+  rest(): void {
+    this.#rests += 1;
+    if (this.#asleep || this.#rests % 2 === 1) return;
+    for (let rounds = 0; rounds < ROUNDS_MAX && this.#mmio.serve(); rounds += 1);
+    this.#asleep = this.#mmio.arm();
+  }
 }
