@@ -1,0 +1,503 @@
+/**
+ * The driver's side of a queue in front of a plain device, lawful or not. What the driver writes is read by the plain
+ * device and held to the standard field by field; what it takes is held to the books.
+ */
+
+import { IommuError, guestPhysical } from '@viommu/common';
+import {
+  BufferList,
+  type DriverQueue,
+  type DriverQueueState,
+  Taken,
+  createDriverQueue,
+} from '@viommu/ring';
+import type { Random } from '../random.ts';
+import { checkDescription } from './described.ts';
+import { DriverBook, type Entry } from './driver-book.ts';
+import type { PlainBuffer, PlainChain, PlainDevice } from './plain.ts';
+import {
+  type Setting,
+  clearRing,
+  deviation,
+  drawBuffers,
+  drawSetting,
+  plainDevice,
+} from './setting.ts';
+
+const LISTS = 4;
+const LIST_MAX = 70;
+/** No table for each descriptor of larger rings. */
+const TABLED_MAX = 64;
+
+interface Pending {
+  readonly token: number;
+  readonly buffers: readonly PlainBuffer[];
+  readonly tabled: boolean;
+  readonly slots: number;
+}
+
+interface Listed {
+  readonly list: BufferList;
+  buffers: readonly PlainBuffer[];
+}
+
+export class DriverWorld {
+  readonly setting: Setting;
+  readonly random: Random;
+  /** False once the device may write what it may not. */
+  readonly lawful: boolean;
+  device: PlainDevice;
+  book: DriverBook;
+  chains = 0;
+  /** Chains that the device has and did not give back. */
+  inDevice: PlainChain[] = [];
+  /** Reads what the driver writes; of a hostile device another than the one that answers, who may count otherwise. */
+  #reader: PlainDevice;
+  #queue: DriverQueue;
+  #pending: Pending[] = [];
+  readonly #lists: readonly Listed[];
+  /** True if lists come back mostly as they are. */
+  readonly steady: boolean;
+  readonly #buffersPerTable: number;
+  readonly #writable: Uint8Array;
+  #token = 0;
+  /** Used by the device and not shown. */
+  #pushed = 0;
+  #asleep = false;
+  #suppressed = false;
+  #armed = true;
+  #fault: string | undefined;
+
+  constructor(random: Random, lawful: boolean) {
+    this.random = random;
+    this.lawful = lawful;
+    this.setting = drawAliased(random);
+    this.steady = random.once(2);
+    const { memory, size, features, tableEntries, position, packed } = this.setting;
+    this.#buffersPerTable =
+      features.indirect && size <= TABLED_MAX && !random.once(6) ? tableEntries : 0;
+    this.#writable = new Uint8Array(memory.size);
+    this.#lists = Array.from({ length: LISTS }, () => ({
+      list: new BufferList(Math.min(size, LIST_MAX) + 2),
+      buffers: [],
+    }));
+    const anew = position === (packed ? 0x8000 : 0) && !random.once(4);
+    if (!anew) clearRing(this.setting, memory.raw, position);
+    this.#queue = anew ? this.#createAnew() : this.#create(this.#firstState());
+    this.device = this.#reader = plainDevice(this.setting, memory.bytes, position);
+    this.book = new DriverBook(this.setting, position);
+    this.#begin();
+  }
+
+  get pending(): number {
+    return this.#pending.length;
+  }
+
+  get pushed(): number {
+    return this.#pushed;
+  }
+
+  add(): void {
+    const { random, setting } = this;
+    const { size } = setting;
+    const listed = random.pick(this.#lists);
+    if (listed.buffers.length === 0 || random.once(this.steady ? 40 : 2)) this.#change(listed);
+    const { buffers, list } = listed;
+    const count = buffers.length;
+    const tabled = count > 1 && count <= Math.min(this.#buffersPerTable, size);
+    const slots = tabled ? 1 : count;
+    const room = size - this.book.slots - this.#pendingSlots;
+    const token = this.#token + (random.once(4) ? 0x7fff_0000 : 0);
+    let added: boolean | 'EINVAL';
+    try {
+      setting.memory.allow(8 * count + 16);
+      added = this.#queue.add(list, token);
+    } catch (error) {
+      if (!(error instanceof IommuError) || error.code !== 'EINVAL') throw error;
+      added = 'EINVAL';
+    }
+    const due = count > size ? 'EINVAL' : slots <= room;
+    if (added !== due)
+      throw this.#wrong('a chain is taken or refused wrongly', `${added} for ${slots} of ${room}`);
+    if (added !== true) return this.check('add');
+    this.#token += 1;
+    this.#pending.push({ token, buffers, tabled, slots });
+    this.check('add');
+  }
+
+  publish(): void {
+    const { random, setting, lawful } = this;
+    const { memory, packed, place } = setting;
+    if (lawful && this.device.ready())
+      throw this.#wrong('a chain is there too early', `${this.#pending.length}`);
+    const race = lawful && random.once(3);
+    const count = packed ? this.#pendingSlots : this.#pending.length;
+    if (!lawful) this.#reader = plainDevice(setting, memory.bytes, this.#reader.position);
+    const due = count > 0 ? this.#reader.asksFor(count) : false;
+    const at = this.#reader.position;
+    let asleep = false;
+    memory.allow(6);
+    if (race)
+      memory.interrupt(random.number(3), () => {
+        this.device.arm();
+        asleep = !this.device.ready();
+      });
+    this.#open(true);
+    memory.lastWrite = -1;
+    const wanted = this.#queue.publish();
+    this.#open(false);
+    memory.interrupt(-1, () => undefined);
+    if (race && asleep && !wanted && count > 0)
+      throw this.#wrong('a notification is lost', 'the device armed meanwhile');
+    if (!race && due !== undefined && wanted !== due)
+      throw this.#wrong(
+        due ? 'a notification that is due is not asked for' : 'a notification that nobody wants',
+        `${count} from ${at}`,
+      );
+    const shown = packed ? place.table + 16 * (at & 0x7fff) + 14 : place.driver + 2;
+    if (count > 0 && memory.lastWrite !== shown)
+      throw this.#wrong('what shows the chains is not written last', `${memory.lastWrite}`);
+    if (count > 0) this.#receive();
+    this.check('publish');
+  }
+
+  take(): void {
+    const { memory } = this.setting;
+    memory.allow(12);
+    const token = this.#queue.take();
+    const bytes = this.#queue.takenBytes;
+    const due = this.book.take();
+    const expected = due === 'empty' ? Taken.EMPTY : due === 'broken' ? Taken.BROKEN : due.token;
+    if (token !== expected)
+      throw this.#wrong(
+        token >= 0 && expected >= 0
+          ? 'another token'
+          : `${nameOf(token)} is taken for ${nameOf(expected)}`,
+        `${token} for ${expected}; ${this.#queue.fault ?? 'no fault'}`,
+      );
+    if (typeof due !== 'string') {
+      if (bytes !== due.bytes)
+        throw this.#wrong('another length is taken', `${bytes} for ${due.bytes}`);
+      this.#release(due.entry);
+      this.#asleep = false;
+    }
+    this.check('take');
+  }
+
+  /** The device gives one back, in any order but with IN_ORDER. */
+  complete(): void {
+    const { features } = this.setting;
+    if (this.#wouldSpoil) return;
+    const index = features.inOrder ? 0 : this.random.number(this.inDevice.length || 1);
+    const chain = this.inDevice.splice(index, 1)[0];
+    if (chain === undefined) return;
+    let writable = 0;
+    for (const buffer of chain.buffers) if (buffer.writable) writable += buffer.length;
+    // Its claim may be larger than the chain.
+    const written = this.random.once(3) ? this.random.number(writable + 2) : writable;
+    this.device.push(chain, written);
+    this.#pushed += 1;
+  }
+
+  /** The device shows what it has used. */
+  show(): void {
+    if (this.#wouldSpoil) return;
+    const due = this.device.publish();
+    const count = this.#pushed;
+    this.#pushed = 0;
+    if (count === 0) return;
+    if (this.lawful && this.#asleep && due === false)
+      throw this.#wrong('it sleeps, and nobody will wake it', `${count} used`);
+    if (this.lawful && this.#suppressed && due === true)
+      throw this.#wrong('it is notified against its will', `${count} used`);
+    if (due === true) this.#asleep = false;
+  }
+
+  look(): void {
+    const ready = this.#queue.ready();
+    if (ready !== this.book.ready()) throw this.#wrong('ready says something else', String(ready));
+    this.check('ready');
+  }
+
+  /** Arms; now and then the device shows what it has used meanwhile. */
+  arm(): void {
+    const { random, setting, lawful } = this;
+    this.look();
+    const race = lawful && this.#pushed > 0 && random.once(2) && !this.book.ready();
+    let due: boolean | undefined = true;
+    if (race)
+      setting.memory.interrupt(random.number(4), () => {
+        due = this.device.publish();
+        this.#pushed = 0;
+      });
+    this.#open(true);
+    const asleep = this.#queue.armNotification();
+    this.#open(false);
+    setting.memory.interrupt(-1, () => undefined);
+    this.#suppressed = false;
+    this.#armed = true;
+    if (race && asleep && due === false)
+      throw this.#wrong('an interrupt is lost', 'the device used meanwhile');
+    this.#asleep = asleep && !(race && this.#pushed === 0);
+    if (!race && asleep === this.book.ready())
+      throw this.#wrong('it would sleep with something there', 'arm');
+    if (race && !asleep) this.book.ready();
+    this.check('arm');
+  }
+
+  suppress(): void {
+    this.#open(true);
+    this.#queue.suppressNotification();
+    this.#open(false);
+    this.#suppressed = this.#suppressed || this.#armed;
+    this.#armed = false;
+    this.#asleep = false;
+    this.check('suppress');
+  }
+
+  /** Saved, written down, and gone on from; what was saved agrees with the books. */
+  restore(): void {
+    const saved = this.#queue.save();
+    this.#checkState(saved);
+    this.#queue = this.#create(JSON.parse(JSON.stringify(saved)) as DriverQueueState); // Its own text.
+    this.#armed = true;
+    this.#fault = undefined;
+    this.book.forget();
+    this.check('restore');
+  }
+
+  /** RING_RESET, with whatever is in flight: all begins anew, in the same memory. */
+  reset(): void {
+    this.#queue = this.#createAnew();
+    const position = this.setting.packed ? 0x8000 : 0;
+    this.device = this.#reader = plainDevice(this.setting, this.setting.memory.bytes, position);
+    this.book = new DriverBook(this.setting, position);
+    this.#pending = [];
+    this.inDevice = [];
+    this.#pushed = 0;
+    this.#fault = undefined;
+    this.#begin();
+  }
+
+  /** Throws if what the queue says of itself is not what the books say. */
+  check(call: string): void {
+    const { memory, packed, size } = this.setting;
+    memory.allow(Number.POSITIVE_INFINITY);
+    const inFlight = this.book.inFlight.size + this.#pending.length;
+    if (this.#queue.inFlight !== inFlight)
+      throw this.#wrong(
+        `${call}: another number in flight`,
+        `${this.#queue.inFlight} for ${inFlight}`,
+      );
+    const { fault, position } = this.#queue;
+    if ((fault !== undefined) !== this.book.broken)
+      throw this.#wrong(
+        fault === undefined ? 'no fault is told' : 'a fault without a reason',
+        String(fault),
+      );
+    if (this.#fault !== undefined && this.#fault !== fault)
+      throw this.#wrong('a fault changes', String(fault));
+    this.#fault = fault;
+    let due = this.#reader.position;
+    if (!packed) due = (due + this.#pending.length) & 0xffff;
+    else {
+      const slot = (due & 0x7fff) + this.#pendingSlots;
+      due = slot < size ? slot | (due & 0x8000) : (slot - size) | (~due & 0x8000);
+    }
+    if (position !== due) throw this.#wrong('another position', `${position} for ${due}`);
+  }
+
+  /** True if the device might write over what it was not shown yet. */
+  get #wouldSpoil(): boolean {
+    return !this.lawful && this.setting.packed && this.#pending.length > 0;
+  }
+
+  get #pendingSlots(): number {
+    let slots = 0;
+    for (const pending of this.#pending) slots += pending.slots;
+    return slots;
+  }
+
+  /** Makes another list of it, or appends a buffer. */
+  #change(listed: Listed): void {
+    const { random, setting } = this;
+    const { list } = listed;
+    const most = Math.min(setting.size, LIST_MAX) + (random.once(20) ? 2 : 0);
+    let added = drawBuffers(random, setting, most);
+    if (list.count > 0 && list.count < most && random.once(3)) {
+      added = added.slice(-1).map((buffer) => ({ ...buffer, writable: true }));
+      listed.buffers = [...listed.buffers, ...added];
+    } else {
+      list.clear();
+      listed.buffers = added;
+    }
+    for (const { address, length, writable } of added)
+      if (writable) list.addWritable(guestPhysical(address), length);
+      else list.addReadable(guestPhysical(address), length);
+  }
+
+  /** The device sees the chains that were just published, as they were made. */
+  #receive(): void {
+    const { packed } = this.setting;
+    for (const { token, buffers, tabled } of this.#pending) {
+      const at = this.#reader.position;
+      const popped = this.#reader.pop();
+      if (typeof popped === 'string')
+        throw this.#wrong(`a chain is not there: ${popped}`, `token ${token}`);
+      const from = packed
+        ? { slot: at & 0x7fff, wrap: at >= 0x8000 }
+        : { slot: popped.id, wrap: false };
+      const { slots, ranges } = checkDescription(this.setting, popped, buffers, tabled, from);
+      if (this.book.inFlight.has(popped.id))
+        throw this.#wrong('an id twice in flight', `${popped.id}`);
+      let writableBytes = 0;
+      for (const { length, writable } of buffers) if (writable) writableBytes += length;
+      this.book.inFlight.set(popped.id, { token, id: popped.id, slots, writableBytes, ranges });
+      for (const [start, end] of ranges)
+        for (let byte = start; byte < end; byte += 1) {
+          if (this.#writable[byte] === 0)
+            throw this.#wrong('two chains in one descriptor', `byte ${byte}`);
+          this.#writable[byte] = 0;
+        }
+      this.inDevice.push(popped);
+      this.chains += 1;
+    }
+    this.#pending = [];
+    if (this.lawful && this.device.ready())
+      throw this.#wrong('more chains than were added', `${this.device.position}`);
+  }
+
+  /** The driver may write the description of a chain again. */
+  #release({ ranges, slots }: Entry): void {
+    if (!this.setting.packed) {
+      for (const [start, end] of ranges) this.#writable.fill(1, start, end);
+      return;
+    }
+    // Of the ring, slots in its order; of the tables that of the list.
+    const { place, size } = this.setting;
+    for (const [start, end] of ranges)
+      if (start >= this.setting.tables && start < this.setting.data && start < end)
+        this.#writable.fill(1, start, end);
+    for (let back = 1; back <= slots; back += 1) {
+      const slot = (this.book.next - back + size) % size;
+      this.#writable.fill(1, place.table + 16 * slot, place.table + 16 * slot + 16);
+    }
+  }
+
+  #begin(): void {
+    const { place, bytes, tables, tableEntries, size, memory, packed } = this.setting;
+    const writable = this.#writable.fill(0);
+    writable.fill(1, place.table, place.table + bytes.table);
+    if (!packed) writable.fill(1, place.driver + 4, place.driver + 4 + 2 * size);
+    if (this.#buffersPerTable > 0) writable.fill(1, tables, tables + 16 * tableEntries * size);
+    memory.writable = writable;
+    this.#asleep = false;
+    this.#suppressed = false;
+    this.#armed = true;
+  }
+
+  /** What only some calls may write: the index, and what says whether notifications are wanted. */
+  #open(open: boolean): void {
+    const { place, size, packed, features } = this.setting;
+    const value = open ? 1 : 0;
+    if (packed) this.#writable.fill(value, place.driver, place.driver + 4);
+    else {
+      this.#writable.fill(value, place.driver + 2, place.driver + 4);
+      const wish = place.driver + (features.eventIndex ? 4 + 2 * size : 0);
+      this.#writable.fill(value, wish, wish + 2);
+    }
+  }
+
+  #createAnew(): DriverQueue {
+    const { memory, place, bytes, tables, tableEntries, size } = this.setting;
+    memory.writable = undefined;
+    const before = memory.bytes.slice();
+    const queue = this.#create();
+    for (const part of ['table', 'driver', 'device'] as const)
+      before.fill(0, place[part], place[part] + bytes[part]);
+    if (this.#buffersPerTable > 0) before.fill(0, tables, tables + 16 * tableEntries * size);
+    if (Buffer.compare(before, memory.bytes) !== 0)
+      throw this.#wrong(
+        'a new queue does not begin with zeros, or clears what is not its own',
+        'anew',
+      );
+    return queue;
+  }
+
+  #create(state?: DriverQueueState): DriverQueue {
+    const { memory, layout, features, tables } = this.setting;
+    const address = guestPhysical(memory.base + BigInt(tables));
+    const { tableAddress } = this.setting;
+    const indirect = {
+      address,
+      buffersPerChain: this.#buffersPerTable,
+      ...(tableAddress !== address && { deviceAddress: tableAddress }),
+    };
+    return createDriverQueue({
+      memory,
+      layout,
+      features,
+      ...(this.#buffersPerTable > 0 && { indirect }),
+      ...(state && { state }),
+    });
+  }
+
+  #firstState(): DriverQueueState {
+    const { size, features, position } = this.setting;
+    const free = Array.from({ length: size }, (_, id) => id);
+    for (let turns = Math.min(size, 8); turns > 0; turns -= 1)
+      free.push(...free.splice(this.random.number(size), 1));
+    const state = { version: 1, size, features, position, broken: false, free, chains: [] };
+    return { ...state, buffersPerTable: this.#buffersPerTable, unpublished: 0, heldFlags: 0 };
+  }
+
+  #checkState(saved: DriverQueueState): void {
+    const { size, features, packed } = this.setting;
+    const wrong = (what: string): Error =>
+      this.#wrong(`another ${what} is saved`, JSON.stringify(saved));
+    const { chains, free, batch } = saved;
+    if (saved.position !== this.#queue.position) throw wrong('position');
+    if (saved.size !== size || JSON.stringify(saved.features) !== JSON.stringify({ ...features }))
+      throw wrong('shape');
+    if (saved.broken !== this.book.broken || saved.unpublished !== this.#pending.length)
+      throw wrong('state');
+    const published = [...this.book.inFlight.values()];
+    const known = new Map(chains.slice(0, published.length).map((chain) => [chain.ids[0], chain]));
+    for (const { id, token, slots, writableBytes } of published) {
+      const chain = known.get(id);
+      if (chain?.token !== token || chain.slots !== slots || chain.writableBytes !== writableBytes)
+        throw wrong('chain');
+    }
+    if (features.inOrder && published.some(({ id }, index) => chains[index]?.ids[0] !== id))
+      throw wrong('order');
+    for (const [index, { token, slots }] of this.#pending.entries()) {
+      const chain = chains[published.length + index];
+      if (chain?.token !== token || chain.slots !== slots) throw wrong('chain that is held back');
+    }
+    const ids = new Set([...free, ...chains.flatMap((chain) => chain.ids)]);
+    if (
+      ids.size !== size ||
+      (!packed && free.length + this.book.slots + this.#pendingSlots !== size)
+    )
+      throw wrong('set of descriptors');
+    if (batch?.last !== this.book.batch?.last || batch?.bytes !== this.book.batch?.bytes)
+      throw wrong('batch');
+  }
+
+  #wrong(matter: string, evidence: string): Error {
+    return deviation(`driver: ${matter}`, this.setting, evidence);
+  }
+}
+
+/** A setting in which the device calls the tables by other addresses, now and then over a multiple of 4 GiB. */
+function drawAliased(random: Random): Setting {
+  const setting = drawSetting(random, (size) => (size <= TABLED_MAX ? size : 0));
+  if (!random.once(3)) return setting;
+  const line = BigInt(1 + random.number(4)) << 32n;
+  return { ...setting, tableAddress: line - BigInt(16 * random.number(12)) };
+}
+
+function nameOf(taken: number): string {
+  if (taken >= 0) return 'a token';
+  return taken === Taken.EMPTY ? 'nothing' : 'a fault';
+}

@@ -1,0 +1,2 @@
+export { ringDevice } from './device.ts';
+export { ringDriver } from './driver.ts';
