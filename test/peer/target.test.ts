@@ -17,6 +17,7 @@ import {
   VirtioFeature,
   featureMask,
 } from '@viommu/common';
+import { runSeed, signatureOf } from '@viommu/conformance/fuzz';
 import { qemuTarget } from '@viommu/peers';
 import { FakeQemus, realQemus } from './kit/install.ts';
 
@@ -80,9 +81,25 @@ describe('the suite', () => {
   });
 });
 
+const kept: DeviceTargetFactory[] = [];
+afterAll(() => {
+  for (const factory of kept) factory.close?.();
+});
+
+/** The same with processes that are kept. */
+function keep(factory: DeviceTargetFactory): DeviceTargetFactory {
+  const keeping = factory.kept?.() ?? factory;
+  kept.push(keeping);
+  return keeping;
+}
+
 describe.each([
   ['the stand-in', standIn],
-  ...realQemus().map((command) => [command, () => qemuTarget(`qemu:${command}`)] as const),
+  ['the stand-in, kept', () => keep(standIn())],
+  ...realQemus().flatMap((command) => [
+    [command, () => qemuTarget(`qemu:${command}`)] as const,
+    [`${command}, kept`, () => keep(qemuTarget(`qemu:${command}`))] as const,
+  ]),
 ] as const)('a target on %s', (_, factoryOf) => {
   it('is powered up and left alone, in a window of zeros', () =>
     withTarget(factoryOf(), (target) => {
@@ -132,6 +149,36 @@ describe.each([
       target.reset?.('process');
       expect([target.readStatus(), target.memory.getUint32(0)]).toEqual([0, 0]);
     }));
+});
+
+describe('a target that is kept', () => {
+  it('is the same process, and knows nothing of the last user', async () => {
+    const factory = keep(standIn());
+    const { start } = (await factory.open({ bypass: false })).window;
+    let position = 0;
+    await withTarget(factory, (target) => {
+      negotiate(target);
+      position = target.memory.locate(Number(start), 0, 4);
+      target.memory.setUint32(position, 7);
+      target.writeConfig(BYPASS, 1, 1);
+    });
+    const begun = performance.now();
+    await withTarget(factory, (target) => {
+      expect([target.readStatus(), target.readConfig(BYPASS, 1)]).toEqual([0, 0]);
+      expect(target.memory.getUint32(position)).toBe(0);
+    });
+    // A start of the stand-in takes ten times this long.
+    expect(performance.now() - begun).toBeLessThan(100);
+  });
+
+  it.each([2, 5, 8])(
+    'goes through the stream of seed %s with our device behind it',
+    async (seed) => {
+      const { tally, finding } = await runSeed(keep(standIn()), seed);
+      expect(finding && signatureOf(finding)).toBeUndefined();
+      expect(tally.requests).toBeGreaterThan(10);
+    },
+  );
 });
 
 describe('a name', () => {

@@ -50,6 +50,8 @@ export interface TargetEndpoint {
     readonly align?: number;
     /** The longest access; default 4096. */
     readonly bytesMax?: number;
+    /** Accesses across multiples of this many bytes are several to the device: the fuzzer makes none. */
+    readonly boundary?: number;
   };
 }
 
@@ -206,6 +208,11 @@ export interface DeviceTargetFactory {
   open(wish: TargetWish): DeviceTarget | Promise<DeviceTarget>;
   /** Ends what a factory keeps between targets, such as a process that it resets. */
   close?(): void;
+  /**
+   * The same for the fuzzer, which opens thousands: targets that cost less to open, and less to look at, for it does not
+   * mind if they share more with each other. Whoever calls this calls `close` of what it returns.
+   */
+  kept?(): DeviceTargetFactory;
 }
 
 /** The device under test died, or does not answer any more. It is a verdict on the case, and the target is not used again. */

@@ -13,6 +13,12 @@ export { PeerProcess, type LostError, type PeerProcessOptions } from './qemu/pee
 export { findQemus, qemuByName, qemuProgram, type QemuProgram } from './qemu/program.ts';
 export { qemuManifest } from './qemu/manifest.ts';
 export { qemuTarget } from './qemu/target.ts';
-export { Qtest, type QtestOptions, type Width } from './qemu/qtest.ts';
+export {
+  Qtest,
+  type QtestOptions,
+  type QtestWatch,
+  type QtestWrite,
+  type Width,
+} from './qemu/qtest.ts';
 export { VirtioPci, type VirtioPciOptions } from './qemu/virtio-pci.ts';
 export { SD_DMA_BYTES_MAX, SD_DMA_LAST, SdDma, sdDmaDevice } from './qemu/sd-dma.ts';

@@ -183,3 +183,33 @@ describe('both sides', () => {
     );
   });
 });
+
+describe('memory of a peer that only acts when it is told to', () => {
+  beforeEach(() => {
+    memory = new MirrorMemory({ base: guestPhysical(BASE), size: SIZE, still: true });
+    memory.open(file, AT);
+  });
+
+  it('is read and written at the moments that its user names', () => {
+    expect(memory.loadUint16(2)).toBe(0);
+    elsewhere(2, 7);
+    expect(memory.loadUint16(2)).toBe(0);
+    memory.storeUint16(4, 9);
+    expect(there(4, 2)).toEqual([0, 0]);
+    memory.publish();
+    expect(there(2, 4)).toEqual([7, 0, 9, 0]);
+    memory.refresh();
+    expect(memory.loadUint16(2)).toBe(7);
+  });
+
+  it('can be made as it was at first', () => {
+    memory.setUint32(8, 0x0102_0304);
+    memory.publish();
+    elsewhere(4096, 5);
+    expect(memory.getUint8(4096)).toBe(5);
+    memory.setUint8(8192, 6);
+    memory.clear();
+    expect([memory.getUint32(8), memory.getUint8(4096), memory.getUint8(8192)]).toEqual([0, 0, 0]);
+    expect([there(8, 4), there(4096, 1), there(8192, 1)]).toEqual([[0, 0, 0, 0], [0], [0]]);
+  });
+});

@@ -1,10 +1,11 @@
 /** The channel to a peer, against one that follows a script. It is a process, so that its end is a real one. */
 
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import { PeerLost, PeerProcess, type PeerProcessOptions } from '@viommu/peers';
+import { PeerLost, PeerProcess, type PeerProcessOptions, type QtestWrite } from '@viommu/peers';
 import { Misdeed } from './kit/scripted-peer.ts';
 
 const PROGRAM = fileURLToPath(new URL('kit/scripted-peer.ts', import.meta.url));
@@ -62,6 +63,21 @@ describe('a command', () => {
     expect(() => qtest.read(0x1_00n, 1)).toThrow('"readb 0x100" with "OK 0x0000000000000100"');
   });
 
+  it('is several writes at once, more than a pipe can hold', () => {
+    const { qtest } = start();
+    const writes = Array.from({ length: 5000 }, (_, at): QtestWrite => [BigInt(at), 2, 0x100]);
+    qtest.writeAll(writes);
+    expect(qtest.commandCount).toBe(5000);
+    expect(() =>
+      qtest.writeAll([
+        [0n, 1, 0],
+        [1n, 1, Misdeed.GARBAGE],
+        [2n, 1, 0],
+      ]),
+    ).toThrow('answered a write');
+    expect(() => qtest.read(0n, 1)).toThrow('answered a write');
+  });
+
   it('waits for an answer that comes in pieces, and skips news of interrupts', () => {
     const { qtest } = start('early');
     qtest.write(0n, 1, Misdeed.SLOW);
@@ -96,6 +112,16 @@ describe('a peer that', () => {
       code: 'ETIMEDOUT',
     });
     expect(performance.now() - begun).toBeLessThan(20_000);
+  });
+
+  it('works without an end is ended long before its time is over, if it is kept', () => {
+    expect(misdeed(Misdeed.SPIN, { kept: true })).toMatchObject({ how: 'hang' });
+  });
+
+  it('is slow is not, as it does no work', () => {
+    const { qtest } = start('well', { kept: true });
+    for (let time = 0; time < 30; time += 1) qtest.write(0n, 1, Misdeed.SLOW);
+    expect(qtest.read(0x12n, 1)).toBe(0x12);
   });
 
   it('closes its channel and stays has crashed', () => {
@@ -168,5 +194,14 @@ describe('a start', () => {
     peer.dispose();
     expect(() => peer.qtest.read(0n, 1)).toThrow('The peer was ended.');
     await expect.poll(() => existsSync(`/proc/${pid}/exe`)).toBe(false);
+  });
+
+  it('ends with whoever keeps the peer, even if nothing of that gets to run any more', async () => {
+    const keeper = fileURLToPath(new URL('kit/keeper.ts', import.meta.url));
+    const args = ['--conditions=@viommu/source', keeper, PROGRAM];
+    const { stdout, signal } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    expect(signal).toBe('SIGKILL');
+    expect(stdout).toMatch(/^\d+\n$/);
+    await expect.poll(() => existsSync(`/proc/${stdout.trim()}/exe`)).toBe(false);
   });
 });

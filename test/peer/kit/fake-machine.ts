@@ -203,7 +203,7 @@ class FakeMachine {
       this.#port.write(MmioRegister.InterruptACK, 4, bits);
       return bits;
     }
-    if (register === Common.NOTIFY_OFFSET) return 2 * this.#queue;
+    if (register === Common.NOTIFY_OFFSET) return (2 * this.#queue) & 0xffff;
     const twin =
       register === Common.QUEUE_SIZE ? MmioRegister.QueueSizeMax : (TWINS[register] ?? -1);
     return twin < 0 ? 0 : (this.#port.read(twin, 4) & (2 ** (8 * width) - 1)) >>> 0;

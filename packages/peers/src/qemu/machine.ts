@@ -47,6 +47,11 @@ export interface QemuMachineOptions {
   readonly devices?: readonly QemuDevice[];
   /** The process is ended after this time; 20 s if absent. */
   readonly lifeMs?: number;
+  /**
+   * It serves one test after the other: see `PeerProcessOptions.kept`. Memory is read and written only around commands
+   * that make QEMU act then.
+   */
+  readonly kept?: boolean;
   /** Makes the error that is thrown once the process has ended; a `PeerLost` if absent. */
   readonly lost?: LostError;
 }
@@ -56,7 +61,7 @@ const without = new Set<QemuProgram>();
 
 /** One QEMU, from start to end. */
 export class QemuMachine implements Disposable {
-  readonly memory: MirrorMemory = new MirrorMemory({ base: WINDOW_START, size: WINDOW_BYTES });
+  readonly memory: MirrorMemory;
   readonly #options: QemuMachineOptions;
   #accelerator: Accelerator = 'qtest';
   #process: PeerProcess;
@@ -73,6 +78,8 @@ export class QemuMachine implements Disposable {
    */
   constructor(options: QemuMachineOptions) {
     this.#options = options;
+    const still = options.kept === true;
+    this.memory = new MirrorMemory({ base: WINDOW_START, size: WINDOW_BYTES, still });
     this.#process = this.#start();
     try {
       [this.#bus, this.#iommu] = this.#discover();
@@ -161,7 +168,7 @@ export class QemuMachine implements Disposable {
   }
 
   #startWith(accelerator: Accelerator): PeerProcess {
-    const { program, devices = [], lifeMs = LIFE_MS, lost } = this.#options;
+    const { program, devices = [], lifeMs = LIFE_MS, kept = false, lost } = this.#options;
     let ram = -1;
     try {
       const started = new PeerProcess({
@@ -175,6 +182,7 @@ export class QemuMachine implements Disposable {
         },
         files: devices.flatMap(({ files = [] }) => files),
         lifeMs,
+        kept,
         ...(lost === undefined ? {} : { lost }),
       });
       this.#accelerator = accelerator;

@@ -4,7 +4,8 @@
  * Node cannot map a file. So a page is read from the file when it is first looked at, and what was written since is
  * written to the file before the other side gets to act. The two moments are those of the memory model: storing a ring
  * index publishes all writes before it, and loading one makes everything stale that the other side may have changed.
- * Whoever makes the peer act says so as well: {@link MirrorMemory.publish} before, {@link MirrorMemory.refresh} after.
+ * Whoever makes the peer act says so as well: {@link MirrorMemory.publish} before, {@link MirrorMemory.refresh} after. Of a
+ * peer that acts at no other time those two calls are enough.
  */
 
 import { readSync, writeSync } from 'node:fs';
@@ -19,6 +20,8 @@ export interface MirrorMemoryOptions {
   readonly base: GuestPhysical;
   /** Bytes; whole pages. The window does not cross a 4 GiB line. */
   readonly size: number;
+  /** The other side changes nothing but between {@link MirrorMemory.publish} and {@link MirrorMemory.refresh}. */
+  readonly still?: boolean;
 }
 
 /** A window into the memory of a peer. */
@@ -38,15 +41,19 @@ export class MirrorMemory implements GuestMemory {
   readonly #dirtyFrom: Uint16Array;
   readonly #dirtyTo: Uint16Array;
   readonly #dirtyPages: number[] = [];
+  readonly #still: boolean;
+  /** Pages from here on were never looked at. */
+  #knownPages = 0;
   #file = -1;
   #fileOffset = 0;
 
-  constructor({ base, size }: MirrorMemoryOptions) {
+  constructor({ base, size, still = false }: MirrorMemoryOptions) {
     assert(size > 0 && size % PAGE_SIZE === 0, 'a window is made of pages');
     assert((base & 0xfffn) === 0n, 'a window begins with a page');
     assert((base & 0xffff_ffffn) + BigInt(size) <= 1n << 32n, 'a window crosses no 4 GiB line');
     this.base = base;
     this.size = size;
+    this.#still = still;
     this.#baseLow = Number(base & 0xffff_ffffn);
     this.#baseHigh = Number(base >> 32n);
     const bytes = new Uint8Array(size);
@@ -64,7 +71,18 @@ export class MirrorMemory implements GuestMemory {
     this.#fileOffset = offset;
     for (const page of this.#dirtyPages) this.#dirtyFrom[page] = CLEAN;
     this.#dirtyPages.length = 0;
+    this.#knownPages = 0;
     this.refresh();
+  }
+
+  /** Makes everything zero, here and in the file, as far as it was ever looked at. */
+  clear(): void {
+    const bytes = this.#knownPages * PAGE_SIZE;
+    const file = this.#file;
+    const at = this.#fileOffset;
+    this.open(file, at);
+    this.#bytes.fill(0, 0, bytes);
+    if (bytes > 0) writeSync(file, this.#bytes, 0, bytes, at);
   }
 
   /** Lets go of the file. Nothing can be read or written until another is opened. */
@@ -122,14 +140,14 @@ export class MirrorMemory implements GuestMemory {
   }
 
   loadUint16(position: number): number {
-    this.refresh();
+    if (!this.#still) this.refresh();
     return this.getUint16(position);
   }
 
   storeUint16(position: number, value: number): void {
-    this.publish();
+    if (!this.#still) this.publish();
     this.setUint16(position, value);
-    this.publish();
+    if (!this.#still) this.publish();
   }
 
   read(position: number, target: Uint8Array, at: number, length: number): void {
@@ -179,6 +197,7 @@ export class MirrorMemory implements GuestMemory {
       this.#writePage(page);
       this.#dirtyPages.splice(this.#dirtyPages.indexOf(page), 1);
     }
+    if (page >= this.#knownPages) this.#knownPages = page + 1;
     const start = page << PAGE_SHIFT;
     readSync(this.#file, this.#bytes, start, PAGE_SIZE, this.#fileOffset + start);
     this.#round[page] = this.#now;

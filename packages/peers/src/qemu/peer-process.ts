@@ -24,6 +24,7 @@ import { join } from 'node:path';
 import { IommuError, assert } from '@viommu/common';
 import { type LossKind, PeerLost } from './peer-lost.ts';
 import { Qtest } from './qtest.ts';
+import { Watchdog } from './watchdog.ts';
 
 /** Where pipes and memory lie: in memory, if the system has such a place. */
 const MEMORY_FOLDER = '/dev/shm';
@@ -32,6 +33,11 @@ const START_MS_MAX = 60_000;
 /** How long a process that closed its channel may take to end. */
 const END_MS_MAX = 500;
 const LAST_WORDS_MAX = 2000;
+/**
+ * Waits until the pipe is closed, which the system does for a thread that is no more, and ends the group that `timeout`,
+ * in place of this shell, has made.
+ */
+const GUARD = '(read -r line <"$0.life"; kill -s KILL -- -$$) 2>/dev/null';
 
 /** Makes the error that calls end with once the peer is gone. */
 export type LostError = (how: LossKind, message: string, lastWords: string) => Error;
@@ -47,6 +53,11 @@ export interface PeerProcessOptions {
   readonly files?: readonly string[];
   /** The process is ended after this time, whatever it does. */
   readonly lifeMs: number;
+  /**
+   * It is kept for long: ended as soon as it hangs, and together with this thread, which a thread that is ended from
+   * outside cannot see to.
+   */
+  readonly kept?: boolean;
   /** A `PeerLost` if absent. */
   readonly lost?: LostError;
 }
@@ -66,10 +77,14 @@ export class PeerProcess implements Disposable {
   readonly #errors: number;
   #loss: Error | undefined = undefined;
   readonly #lost: LostError;
+  readonly #kept: boolean;
+  #watchdog: Watchdog | undefined = undefined;
   #disposed = false;
 
   /** @throws {IommuError} `ENOENT` if there is no such program or it does not start. */
-  constructor({ command, args, prepare, files = [], lifeMs, lost }: PeerProcessOptions) {
+  constructor(options: PeerProcessOptions) {
+    const { command, args, prepare, files = [], lifeMs, kept = false, lost } = options;
+    this.#kept = kept;
     this.#lost = lost ?? ((...what) => new PeerLost(...what));
     this.#lifeMs = lifeMs;
     const folder = mkdtempSync(
@@ -88,9 +103,16 @@ export class PeerProcess implements Disposable {
       const { pid } = this.#child;
       if (pid === undefined) throw new IommuError('ENOENT', 'There is no shell.');
       this.pid = pid;
-      const writable = this.#openCommands(commands);
+      if (kept) this.#openPipe(join(folder, 'q.life'));
+      const writable = this.#openPipe(commands);
       const readable = this.#handshake(replies, writable);
-      this.qtest = new Qtest({ commands: writable, replies: readable, lost: () => this.lost() });
+      if (kept) this.#watchdog = new Watchdog(pid);
+      this.qtest = new Qtest({
+        commands: writable,
+        replies: readable,
+        lost: () => this.lost(),
+        watch: this.#watchdog,
+      });
     } catch (error) {
       this.dispose();
       throw error;
@@ -120,6 +142,16 @@ export class PeerProcess implements Disposable {
     return this.#loss;
   }
 
+  /** True once it is known to have ended. */
+  get isLost(): boolean {
+    return this.#loss !== undefined;
+  }
+
+  /** How long ago it was started, in milliseconds. */
+  get ageMs(): number {
+    return performance.now() - this.#startedAt;
+  }
+
   /** Ends the process. */
   dispose(): void {
     if (this.#disposed) return;
@@ -144,7 +176,9 @@ export class PeerProcess implements Disposable {
   #spawn(pipe: string, words: readonly string[]): ChildProcess {
     const life = (this.#lifeMs / 1000).toFixed(3);
     // One process more would cost as much as the whole of a short case.
-    const script = 'mkfifo "$0.in" "$0.out" && exec timeout -s KILL "$@"';
+    const script = this.#kept
+      ? `mkfifo "$0.in" "$0.out" "$0.life" && { ${GUARD} & } && exec timeout -s KILL "$@"`
+      : 'mkfifo "$0.in" "$0.out" && exec timeout -s KILL "$@"';
     const child = spawn('sh', ['-c', script, pipe, life, ...words], {
       stdio: ['ignore', 'ignore', this.#errors],
     });
@@ -153,8 +187,8 @@ export class PeerProcess implements Disposable {
     return child;
   }
 
-  /** Opens the pipe for commands, which can be done as soon as the peer reads it. */
-  #openCommands(path: string): number {
+  /** Opens a pipe for writing, which can be done as soon as somebody reads it. */
+  #openPipe(path: string): number {
     const flags = constants.O_WRONLY | constants.O_NONBLOCK;
     return this.#poll(['ENOENT', 'ENXIO'], () => this.#keep(openSync(path, flags)));
   }
@@ -214,7 +248,7 @@ export class PeerProcess implements Disposable {
 
   /** True if the time of the process is over. */
   #isOver(): boolean {
-    return performance.now() - this.#startedAt >= this.#lifeMs;
+    return this.ageMs >= this.#lifeMs || this.#watchdog?.bit === true;
   }
 
   #keep(descriptor: number): number {

@@ -19,6 +19,11 @@ const LINE_MAX = 4096;
 /** Lines about interrupts that may come before a reply. */
 const IRQ_LINES_MAX = 100_000;
 const NEWLINE = 10;
+/** Commands sent at once. */
+const WRITES_MAX = 32;
+
+/** One write: address, width and value. */
+export type QtestWrite = readonly [address: bigint, width: Width, value: number];
 
 export interface QtestOptions {
   /** Where commands go to: a descriptor open for writing. */
@@ -27,6 +32,14 @@ export interface QtestOptions {
   readonly replies: number;
   /** The error to throw once the peer is gone. */
   readonly lost: () => Error;
+  /** Hears when a command goes out, and when its reply is there. */
+  readonly watch?: QtestWatch | undefined;
+}
+
+/** Somebody who looks after the time that commands take. */
+export interface QtestWatch {
+  begun(): void;
+  done(): void;
 }
 
 /** The controlling end of a qtest channel. Every call waits for the reply. */
@@ -75,6 +88,25 @@ export class Qtest {
     this.#command(`clock_step ${nanoseconds}\n`);
   }
 
+  /**
+   * Several {@link write}s, in their order: one system call each way where it takes as many as there are writes.
+   *
+   * @throws {PeerLost} as {@link read}.
+   */
+  writeAll(writes: readonly QtestWrite[]): void {
+    const commands = writes.map(
+      ([address, width, value]) =>
+        `write${SUFFIX[width]} ${hexAddress(address)} ${hex(value, width)}\n`,
+    );
+    // No more than fit the pipe, as the peer may not read on before somebody reads what it says.
+    for (let from = 0; from < commands.length; from += WRITES_MAX) {
+      const some = commands.slice(from, from + WRITES_MAX);
+      this.#exchange(some.join(''), some.length, (reply) => {
+        if (reply !== 'OK') throw this.#breaks(`The peer answered a write with "${shown(reply)}".`);
+      });
+    }
+  }
+
   /** Nothing is sent from now on. */
   close(): void {
     this.#broken = new IommuError('ESHUTDOWN', 'The peer was ended.');
@@ -94,17 +126,33 @@ export class Qtest {
   }
 
   #command(command: string): string {
+    let answer = '';
+    this.#exchange(command, 1, (reply) => (answer = reply));
+    if (answer.startsWith('OK')) return answer;
+    throw misunderstood(command, answer);
+  }
+
+  /** Sends some commands, and hands over the reply to each. */
+  #exchange(commands: string, count: number, take: (reply: string) => void): void {
     if (this.#broken !== undefined) throw this.#broken;
     this.#checkSilence();
-    this.commandCount += 1;
+    this.commandCount += count;
+    const { watch } = this.#options;
+    watch?.begun();
     try {
-      writeSync(this.#options.commands, command);
+      this.#send(commands);
+      for (let replies = 0; replies < count; replies += 1) take(this.#reply());
+    } finally {
+      watch?.done();
+    }
+  }
+
+  #send(commands: string): void {
+    try {
+      writeSync(this.#options.commands, commands);
     } catch (error) {
       throw this.#gone(error);
     }
-    const reply = this.#reply();
-    if (reply.startsWith('OK')) return reply;
-    throw misunderstood(command, reply);
   }
 
   /** The next line that is no news of an interrupt. */

@@ -10,11 +10,11 @@ import {
   type TargetEndpoint,
   type TargetInterrupts,
   type TargetRegion,
-  type TargetWish,
 } from '@viommu/conformance';
-import { InterruptBit } from '@viommu/common';
+import { InterruptBit, PAGE_SIZE, VirtioFeature, featureMask } from '@viommu/common';
 import type { QueueLayout } from '@viommu/ring';
-import { QEMU_WINDOW, QemuMachine } from './machine.ts';
+import { QEMU_WINDOW, QemuMachine, type QemuMachineOptions } from './machine.ts';
+import { KEPT_LIFE_MS, MachinePool } from './machine-pool.ts';
 import type { MirrorMemory } from './mirror-memory.ts';
 import { readFeatures, resetQueue, writeFeatures } from './pci-transport.ts';
 import { iommuOptionsOf } from './iommu-option.ts';
@@ -39,6 +39,8 @@ const ABSENT = [endpointOf(5) + 1, 0x1_0000 + endpointOf(5)] as const;
  * and what is put off runs in the next round, which each of our commands is.
  */
 const QUIET_ROUNDS = 100;
+/** The same where memory changes only within our commands. */
+const KEPT_ROUNDS = 2;
 /** How long status 0 may take to be read after a reset. */
 const RESET_MS = 1000;
 
@@ -55,9 +57,49 @@ export function qemuTarget(name = 'qemu', root?: string): DeviceTargetFactory {
     name: `qemu ${program.version}`,
     caseTimeoutMs: CASE_MS,
     apart: true,
-    open: (wish) => new QemuTarget(program, wish),
+    open: (wish) => {
+      const machine = new QemuMachine({
+        ...machineOptions(program, iommuOptionsOf(wish, program.iommuOptions)),
+        lifeMs: LIFE_MS,
+      });
+      return new QemuTarget(machine, false, () => machine.dispose());
+    },
+    kept: () => keptTarget(program),
     ...(manifest === undefined ? {} : { manifest }),
   };
+}
+
+/** The same with processes that serve one test after the other, after a reset of the machine. */
+function keptTarget(program: QemuProgram): DeviceTargetFactory {
+  const pool = new MachinePool(
+    (options) =>
+      new QemuMachine({ ...machineOptions(program, options), lifeMs: KEPT_LIFE_MS, kept: true }),
+  );
+  return {
+    name: `qemu ${program.version}`,
+    caseTimeoutMs: CASE_MS,
+    apart: true,
+    open: (wish) => {
+      const options = iommuOptionsOf(
+        // A driver can leave it alone, and then a start less is needed.
+        {
+          ...wish,
+          withFeatures: (wish.withFeatures ?? 0n) | featureMask(VirtioFeature.RING_PACKED),
+        },
+        program.iommuOptions,
+      );
+      const machine = pool.take(options);
+      return new QemuTarget(machine, true, () => pool.give(options, machine));
+    },
+    close: () => pool.close(),
+  };
+}
+
+function machineOptions(
+  program: QemuProgram,
+  iommu: Readonly<Record<string, string>>,
+): QemuMachineOptions {
+  return { program, iommu, devices: SLOTS.map(sdDmaDevice), lost: failure };
 }
 
 class QemuTarget implements DeviceTarget {
@@ -66,28 +108,30 @@ class QemuTarget implements DeviceTarget {
   readonly transport = 'pci';
   readonly quietMs = 0;
   readonly resets: readonly ResetKind[] = ['device', 'system', 'process'];
-  readonly endpoints: readonly TargetEndpoint[] = [
-    ...SLOTS.map((slot): TargetEndpoint => ({
-      id: endpointOf(slot),
-      role: 'present',
-      reserved: [MSI],
-      dma: { last: SD_DMA_LAST, bytesMax: SD_DMA_BYTES_MAX },
-    })),
-    ...ABSENT.map((id): TargetEndpoint => ({ id, role: 'absent' })),
-  ];
+  readonly endpoints: readonly TargetEndpoint[];
   readonly #machine: QemuMachine;
+  readonly #rounds: number;
+  readonly #release: () => void;
   /** By endpoint; made when first used. */
   readonly #sources: Map<number, SdDma> = new Map();
 
-  constructor(program: QemuProgram, wish: TargetWish) {
-    this.#machine = new QemuMachine({
-      program,
-      iommu: iommuOptionsOf(wish, program.iommuOptions),
-      devices: SLOTS.map(sdDmaDevice),
-      lifeMs: LIFE_MS,
-      lost: failure,
-    });
-    this.memory = this.#machine.memory;
+  /** `release` takes the machine back. */
+  constructor(machine: QemuMachine, kept: boolean, release: () => void) {
+    this.#machine = machine;
+    this.#rounds = kept ? KEPT_ROUNDS : QUIET_ROUNDS;
+    this.#release = release;
+    this.memory = machine.memory;
+    const dma = { last: SD_DMA_LAST, bytesMax: SD_DMA_BYTES_MAX };
+    this.endpoints = [
+      ...SLOTS.map((slot): TargetEndpoint => ({
+        id: endpointOf(slot),
+        role: 'present',
+        reserved: [MSI],
+        // What crosses pages is cut there, and each piece is let through or not for itself.
+        dma: kept ? { ...dma, boundary: PAGE_SIZE } : dma,
+      })),
+      ...ABSENT.map((id): TargetEndpoint => ({ id, role: 'absent' })),
+    ];
   }
 
   readStatus(): number {
@@ -137,7 +181,7 @@ class QemuTarget implements DeviceTarget {
 
   wait(done: () => boolean, timeoutMs: number): boolean {
     const end = performance.now() + timeoutMs;
-    for (let round = 0; round < QUIET_ROUNDS; round += 1) {
+    for (let round = 0; round < this.#rounds; round += 1) {
       this.memory.refresh();
       if (done()) return true;
       if (performance.now() > end) return false;
@@ -172,7 +216,7 @@ class QemuTarget implements DeviceTarget {
   }
 
   dispose(): void {
-    this.#machine.dispose();
+    this.#release();
   }
 }
 
@@ -181,6 +225,9 @@ function endpointOf(slot: number): number {
   return slot << 3;
 }
 
+/** The last line of what it said belongs to a crash: which of them it is. */
 function failure(how: LossKind, message: string, lastWords: string): TargetFailure {
-  return new TargetFailure(how, message, lastWords.split('\n').filter(Boolean));
+  const lines = lastWords.split('\n').filter(Boolean);
+  const last = how === 'crash' ? lines.pop() : undefined;
+  return new TargetFailure(how, last === undefined ? message : `${message} ${last}`, lines);
 }

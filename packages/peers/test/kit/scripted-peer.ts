@@ -29,6 +29,8 @@ export const Misdeed = {
   SLOW: 10,
   /** Closes the pipe of replies, and stays. */
   CLOSE: 11,
+  /** Works and works, and never answers. */
+  SPIN: 12,
 } as const;
 
 if (process.argv.includes('-qtest')) start(process.argv[2]);
@@ -89,6 +91,8 @@ function misbehave(value: number, replies: number): void {
     case Misdeed.CLOSE:
       closeSync(replies);
       return sleep(60_000);
+    case Misdeed.SPIN:
+      for (;;);
     default:
       return say('OK\n');
   }
