@@ -65,6 +65,13 @@ export function checkBooks(target: DeviceTarget, books: TargetBooks, model: Mode
   }
 }
 
+/** Mappings in all domains. */
+export function sizeOf(model: Model): number {
+  let size = 0;
+  for (const id of model.domains) size += model.mappings(id).length;
+  return size;
+}
+
 function same(one: Mapping, other: Mapping | undefined): boolean {
   return (
     other !== undefined &&

@@ -90,8 +90,13 @@ export class Data {
   /** True if what was seen is what this predicts. */
   explains({ pieces, fault }: AccessPrediction, seen: SeenAccess): boolean {
     const { direction, outcome, before, bytes } = seen;
-    if (fault !== undefined)
-      return outcome !== 'done' && (direction === 'write' || sameBytes(bytes, before));
+    if (fault !== undefined) {
+      if (outcome === 'done') return false;
+      if (direction === 'write') return outcome === 'refused' || this.isUntouched;
+      // An endpoint that does not know may have got zeros.
+      const nothing = outcome === 'unknown' && bytes.every((byte) => byte === 0);
+      return nothing || sameBytes(bytes, before);
+    }
     if (this.reach(pieces) !== 'data') return true;
     if (outcome === 'refused') return false;
     return direction === 'read' ? this.#gave(pieces, bytes, before) : this.#holds(pieces, bytes);
@@ -132,10 +137,23 @@ export class Data {
     }
   }
 
+  /** What became of an access that should have come to something else. */
+  symptom({ direction, outcome, before, bytes }: SeenAccess): string {
+    if (outcome === 'refused') return 'is refused';
+    if (direction === 'write') return this.isUntouched ? 'changes nothing' : 'changes other bytes';
+    const nothing = sameBytes(bytes, before) || bytes.every((byte) => byte === 0);
+    return nothing ? 'gets nothing' : 'gets other bytes';
+  }
+
+  /** True if every byte is as it should be. */
+  get isUntouched(): boolean {
+    this.#guest.readData(this.#seen);
+    return sameBytes(this.#seen, this.#expected);
+  }
+
   /** Checks every byte. */
   check(): void {
-    this.#guest.readData(this.#seen);
-    if (sameBytes(this.#seen, this.#expected)) return;
+    if (this.isUntouched) return;
     const at = this.#seen.findIndex((byte, index) => byte !== this.#expected[index]);
     const address = this.#guest.dataAddress + BigInt(at);
     throw new Deviation(

@@ -16,7 +16,7 @@ import { BATCH_MAX, DATA_BYTES, Place } from './limit.ts';
 import { randomRefusal } from './platform.ts';
 import type { Random } from './random.ts';
 import { attachBytes, detachBytes, mapBytes, probeBytes, unmapBytes } from './request-bytes.ts';
-import type { AccessStep, RequestStep, Setup, Step } from './stream.ts';
+import type { AccessStep, RequestStep, ResetStep, Setup, Step } from './stream.ts';
 
 /** What streams do, and how often as a rule. */
 const OPERATIONS = {
@@ -43,6 +43,22 @@ const REQUESTS: ReadonlySet<Operation> = new Set(REQUEST_OPERATIONS);
 /** Operations that wait for the end of a batch. */
 const WAITING_MAX = 32;
 
+/** The same where accesses, and whatever builds address spaces anew, take as long as twenty requests. */
+const SLOW_OPERATIONS: Readonly<Record<Operation, number>> = {
+  ...OPERATIONS,
+  attach: 3,
+  detach: 1.5,
+  access: 6,
+  config: 0.5,
+};
+
+export interface GeneratorOptions {
+  /** The driver keeps to the rules: no request has something wrong with it. */
+  readonly careful?: boolean;
+  /** The device is in another process, which nothing but requests reaches soon. */
+  readonly slow?: boolean;
+}
+
 const DOMAIN_EDGES = [0, 1, 2, 3, 4, 0x7fff_ffff, 0xffff_ffff];
 const ENDPOINT_EDGES = [0, 1, 0xff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 const MAP_FLAGS = [1, 2, 3, 3, 3, 7];
@@ -60,6 +76,7 @@ export class Generator {
   readonly #operations: readonly Operation[];
   /** One of so many requests has something wrong with it. */
   readonly #odd: number;
+  readonly #careful: boolean;
   readonly #cuts: number;
   readonly #batches: readonly number[];
   readonly #setup: Setup;
@@ -72,7 +89,13 @@ export class Generator {
   #excursion: ReturnType<typeof disorder> | undefined;
 
   /** For a target that was just opened; `modelNow` says what is known of it at any time. */
-  constructor(random: Random, modelNow: () => Model, setup: Setup, target: DeviceTarget) {
+  constructor(
+    random: Random,
+    modelNow: () => Model,
+    setup: Setup,
+    target: DeviceTarget,
+    { careful = false, slow = false }: GeneratorOptions = {},
+  ) {
     const { window } = target;
     const endpoints = target.endpoints.filter(({ role }) => role !== 'alias').map(({ id }) => id);
     const data = { start: window.start + BigInt(Place.DATA), bytes: DATA_BYTES };
@@ -86,12 +109,14 @@ export class Generator {
     if (this.#endpoints.length === 0) this.#endpoints = endpoints;
     this.#domains = random.pick([[1], [1, 2], [1, 2, 3], DOMAIN_EDGES]);
     this.#probeRoom = config.probeSize + TAIL;
-    this.#odd = random.pick([3, 10, 40, 200]);
+    const odd = random.pick([3, 10, 40, 200]);
+    this.#odd = careful ? NEVER : odd;
+    this.#careful = careful;
     this.#cuts = random.pick([2, 8, 50]);
     this.#batches = random.pick([[1], [1, 2, 3], [8, 32], [BATCH_MAX], [1, 5, BATCH_MAX]]);
-    this.#operations = swarm(random);
+    this.#operations = swarm(random, slow ? SLOW_OPERATIONS : OPERATIONS);
     // So many requests at once are seldom worth their time.
-    const turns = target.quietMs === 0 && setup.format === 'split' && random.once(12);
+    const turns = target.quietMs === 0 && setup.format === 'split' && random.once(slow ? 60 : 12);
     this.#untilTurn = turns ? 1 + random.number(50) : 0;
   }
 
@@ -102,12 +127,14 @@ export class Generator {
     this.#untilTurn -= 1;
     if (this.#untilTurn === 0)
       return { kind: 'turn', to: TURN_MAX - this.#random.number(TURN_SHORT) };
+    // Until then nothing happens.
+    if (this.#modelNow().needsReset && !this.#random.once(4)) return this.#reset();
     const operation = this.#operation();
     switch (operation) {
       case 'access':
         return this.#access();
       case 'post':
-        return { kind: 'post', bytes: this.#random.pick(POSTS) };
+        return { kind: 'post', bytes: this.#careful ? POSTS[0] : this.#random.pick(POSTS) };
       case 'config':
         return {
           kind: 'config',
@@ -116,12 +143,7 @@ export class Generator {
         };
       case 'reset':
         // Most streams are to become long ones.
-        if (!this.#random.once(8)) return this.next();
-        return {
-          kind: 'reset',
-          of: this.#random.once(3) ? 'system' : 'device',
-          refuse: randomRefusal(this.#random),
-        };
+        return this.#random.once(8) ? this.#reset() : this.next();
       case 'save':
         return this.#random.once(12) ? { kind: 'save' } : this.next();
       case 'queue':
@@ -131,7 +153,7 @@ export class Generator {
           act: this.#random.pick(['listen', 'listen', 'ignore', 'renew']),
         };
       case 'disorder':
-        if (this.#random.once(3))
+        if (this.#random.once(3) && !this.#careful)
           this.#excursion = disorder(this.#random, this.#setup, this.#window, () =>
             this.#request(this.#random.pick(['map', 'probe', 'attach', 'unmap'])),
           );
@@ -152,6 +174,12 @@ export class Generator {
     }
   }
 
+  #reset(): ResetStep {
+    const random = this.#random;
+    const of = random.once(3) ? 'system' : 'device';
+    return { kind: 'reset', of, refuse: randomRefusal(random) };
+  }
+
   #request(operation: RequestOperation): RequestStep {
     const random = this.#random;
     let readable = this.#bytes(operation);
@@ -163,7 +191,7 @@ export class Generator {
       other.set(readable.subarray(0, size));
       readable = other;
     }
-    if (random.once(operation === 'probe' ? 4 : 2 * this.#odd))
+    if (random.once(operation === 'probe' && !this.#careful ? 4 : 2 * this.#odd))
       room = Math.max(0, random.pick([0, 1, 3, 5, 8, 50, room - 1, room + 1, room + 9, room + 4]));
     if (this.#left === 0) this.#left = random.pick(this.#batches);
     this.#left -= 1;
@@ -257,7 +285,9 @@ const TAIL = 4;
 const TURN_MAX = 0xffff;
 /** Positions before the last one, so that what follows goes around the corner. */
 const TURN_SHORT = 100;
-const POSTS = [FaultRecord.size, FaultRecord.size, FaultRecord.size, 32, 23, 8, 1];
+/** For `once` of a random value. */
+const NEVER = 2 ** 30;
+const POSTS = [FaultRecord.size, FaultRecord.size, FaultRecord.size, 32, 23, 8, 1] as const;
 const BYPASS_AT = IommuConfig.offset.bypass;
 const CONFIG_WRITES = [
   { offset: BYPASS_AT, width: 1 },
@@ -269,11 +299,14 @@ const CONFIG_WRITES = [
 ];
 
 /** A choice of operations, each rarer or more frequent than as a rule, some not at all. */
-function swarm(random: Random): readonly Operation[] {
+function swarm(
+  random: Random,
+  operations: Readonly<Record<Operation, number>>,
+): readonly Operation[] {
   const chosen: Operation[] = [];
   // Where endpoints seldom move, domains become large.
   const settled = random.once(3);
-  for (const [name, share] of Object.entries(OPERATIONS) as [Operation, number][]) {
+  for (const [name, share] of Object.entries(operations) as [Operation, number][]) {
     // its own entries
     let weight = random.pick(name === 'map' ? [0.3, 1, 1, 2] : [0, 0.3, 1, 1, 4]);
     if (name === 'attach') weight = settled ? 0.1 : random.pick([0.3, 1, 2]);

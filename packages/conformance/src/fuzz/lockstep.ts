@@ -2,19 +2,23 @@
 
 import {
   ADDRESS_MAX,
+  FaultRecord,
   IommuConfig,
   IommuFeature,
   IommuQueue,
   MapFlag,
+  RequestTail,
   hasFeature,
 } from '@viommu/common';
-import { type Answer, type Completion } from '../model/answer.ts';
+import type { AccessPrediction } from '../model/access.ts';
+import type { Completion } from '../model/answer.ts';
 import type { Choices } from '../model/choice.ts';
 import type { Event } from '../model/event.ts';
 import type { Model } from '../model/model.ts';
 import type { Prediction } from '../model/prediction.ts';
 import type { DeviceTarget, TargetEndpoint } from '../target.ts';
-import { checkBooks, checkConfig, configOf } from './books.ts';
+import { lengthOf, offGranule } from './access-step.ts';
+import { checkBooks, checkConfig, configOf, sizeOf } from './books.ts';
 import type { PairCoverage } from './coverage.ts';
 import { Data, sameBytes } from './data.ts';
 import { Deviation, signatureOf } from './deviation.ts';
@@ -24,7 +28,8 @@ import type { Tally } from './fuzzer.ts';
 import { Guest } from './guest.ts';
 import { ACCESS_MAX, BATCH_MAX } from './limit.ts';
 import { Oracle } from './oracle.ts';
-import { formatAccess, formatAnswer, formatCompletion, formatLengths, nameOf } from './wording.ts';
+import { domainIn, unmapBytes } from './request-bytes.ts';
+import { answerDeviation, formatAccess, lengthDeviation, nameOf } from './wording.ts';
 import type {
   AccessStep,
   ConfigStep,
@@ -55,10 +60,18 @@ export class Lockstep {
   readonly #held: RequestStep[] = [];
   readonly #expected: (Prediction | undefined)[] = [];
   #broken = false;
+  /** True once the device has a buffer that is too small for a fault record. */
+  #shortPost = false;
   /** True while the driver breaks rules. */
   #wild = false;
   /** Requests made available since. */
   #offered = 0;
+  /** Features that the driver leaves alone. */
+  #refuse = 0n;
+  /** Domains in which a refused UNMAP may have removed something. */
+  readonly #doubtful: Set<number> = new Set();
+  /** Resets because nothing else was left to do. */
+  #resets = 0;
   /** Looks until the books are due. */
   #untilBooks = 0;
   #sinceData = 0;
@@ -74,7 +87,7 @@ export class Lockstep {
     this.#target = target;
     this.#accesses = new Map(target.endpoints.map(({ id, dma }) => [id, dma]));
     this.#guest = new Guest(target, setup, choices !== undefined);
-    this.#oracle = new Oracle(target, choices);
+    this.#oracle = new Oracle(target, choices, known);
     this.#data = new Data(this.#guest);
     this.#start(setup.refuse);
   }
@@ -130,9 +143,11 @@ export class Lockstep {
   }
 
   #start(refuse: bigint): void {
+    this.#refuse = refuse;
     this.#guest.start(refuse);
     this.#oracle.each((model) => model.negotiate(this.#guest.features));
     this.#broken = false;
+    this.#shortPost = false;
   }
 
   #other(step: Exclude<Step, RequestStep>): void {
@@ -141,8 +156,10 @@ export class Lockstep {
         if (!this.#broken) this.#access(step);
         return;
       case 'post':
-        if (!this.#broken && this.#guest.post(step.bytes))
+        if (!this.#broken && this.#guest.post(step.bytes)) {
           this.#oracle.each((model) => model.postEvent(step.bytes));
+          this.#shortPost ||= step.bytes < FaultRecord.size;
+        }
         return;
       case 'config':
         return this.#config(step);
@@ -180,50 +197,81 @@ export class Lockstep {
     for (let index = 0; index < held.length && !this.#broken; index += 1) {
       this.tally.requests += 1;
       const step = held[index]!; // Below the length.
-      const answer = this.#judge(step, completions[index], this.#expected[index]);
-      this.#broken = !answer.completed;
+      const resets = this.#resets;
+      if (!this.#judge(step, completions[index], this.#expected[index])) this.#broken = true;
+      // What comes behind was for a device that is no more.
+      if (this.#resets !== resets) break;
     }
     held.length = 0;
     this.#expected.length = 0;
+    if (this.#doubtful.size > 0) this.#endDoubt();
   }
 
+  /** Empties domains of which nobody knows what is left in them. */
+  #endDoubt(): void {
+    for (const domain of this.#doubtful) {
+      const readable = unmapBytes(domain, 0n, ADDRESS_MAX);
+      const step: RequestStep = { kind: 'request', readable, room: RequestTail.size, held: false };
+      if (this.#broken) break;
+      this.#broken = !this.#judge(step, this.#guest.batch([step])[0], undefined);
+    }
+    this.#doubtful.clear();
+    this.#oracle.forgetDoubles();
+  }
+
+  /** False if the device gives nothing back any more. */
   #judge(
     step: RequestStep,
     completion: Completion | undefined,
     expected: Prediction | undefined,
-  ): Answer {
-    const { answer, rule, wrong } = this.#oracle.request(
-      readableOf(step),
-      roomOf(step),
-      completion,
-      expected,
-    );
-    if (wrong !== 'nothing')
-      this.#deviate(
-        new Deviation(
-          wrong,
-          wrong === 'length' && completion !== undefined
-            ? formatLengths(answer, completion)
-            : `${rule}: expected ${formatAnswer(answer)}, got ${formatCompletion(completion)}`,
-          `request of type ${step.readable[0]}`,
-        ),
+  ): boolean {
+    const readable = readableOf(step);
+    const room = roomOf(step);
+    const verdict = this.#oracle.request(readable, room, completion, expected);
+    const { answer, wrong } = verdict;
+    this.coverage?.add(verdict.rule);
+    if (verdict.rule === 'unmapCut' && !this.#oracle.strict) this.#doubtful.add(domainIn(readable));
+    const evidence = `request of type ${step.readable[0]}`;
+    if (wrong === 'length' && completion !== undefined)
+      this.#deviate(lengthDeviation(answer, completion, evidence), () => true);
+    else if (wrong !== 'nothing')
+      this.#deviate(answerDeviation(verdict, completion, evidence), () =>
+        this.#oracle.adopt(readable, room, completion),
       );
-    this.coverage?.add(rule);
-    return answer;
+    return wrong === 'answer' ? completion !== undefined : answer.completed;
   }
 
-  /** Ends the stream, unless the deviation is known and one can go on after it. */
-  #deviate(deviation: Deviation): void {
-    if (deviation.kind !== 'length' || !this.#known.has(signatureOf(deviation))) throw deviation;
+  /**
+   * Ends the stream, unless the deviation is known. Then `settle` makes the model like the device; if it cannot, and says
+   * false, both forget everything.
+   */
+  #deviate(deviation: Deviation, settle: () => boolean | void): void {
+    if (!this.#known.has(signatureOf(deviation))) throw deviation;
+    if (settle() !== false) return;
+    this.#resets += 1;
+    if (this.#resets > RESETS_MAX) throw deviation;
+    this.#reset({ kind: 'reset', of: 'system', refuse: this.#refuse }, false);
+  }
+
+  /** What is wrong here, and known, is over when it was seen. */
+  #tolerate(check: () => void, settle: () => boolean | void = () => this.#data.accept()): void {
+    try {
+      check();
+    } catch (error) {
+      if (!(error instanceof Deviation)) throw error;
+      this.#deviate(error, settle);
+    }
   }
 
   #access(step: AccessStep): void {
-    const { endpoint, direction, address, length } = step;
-    if (!this.#canAccess(step)) return;
+    const { endpoint, direction, address } = step;
+    const length =
+      this.#target.dma === undefined ? 0 : lengthOf(step, this.#accesses.get(endpoint));
+    if (length === 0) return;
 
     const right = direction === 'read' ? MapFlag.READ : MapFlag.WRITE;
     const predictions = this.#oracle.accesses(endpoint, address, length, right);
-    // None that could hit anything but the data.
+    // None that should hit anything but the data.
     if (predictions.some(({ pieces }) => this.#data.reach(pieces) === 'elsewhere')) return;
     this.tally.accesses += 1;
     const before = this.#data.pattern(length);
@@ -232,36 +280,44 @@ export class Lockstep {
     const outcome = this.#guest.access(step, bytes);
     const seen = { direction, outcome, before, bytes };
     const [first] = predictions;
-    const found = predictions.find((one) => this.#data.explains(one, seen));
-    if (first === undefined || found === undefined)
-      throw new Deviation(
-        'access',
-        `a ${direction} ${outcome === 'refused' ? 'is refused' : 'goes wrong'}: ${first === undefined ? '' : formatAccess(first)}`,
-        `endpoint ${endpoint}, 0x${address.toString(16)}, ${length} bytes: ${outcome}`,
+    const explains = (one: AccessPrediction): boolean => this.#data.explains(one, seen);
+    const found =
+      predictions.find(explains) ??
+      this.#oracle.otherAccesses(endpoint, address, length, right).find(explains);
+    if (first === undefined || found === undefined) {
+      const what = first === undefined ? '' : formatAccess(first);
+      this.#deviate(
+        new Deviation(
+          'access',
+          `a ${direction} ${this.#data.symptom(seen)}: ${what}${offGranule(this.model, endpoint)}`,
+          `endpoint ${endpoint}, 0x${address.toString(16)}, ${length} bytes: ${outcome}`,
+        ),
+        () => this.#data.accept(),
       );
+      this.#guest.takeEvents(0);
+      return;
+    }
     if (!this.#oracle.strict)
-      this.#oracle.keep((model) =>
-        model
-          .accessAlternatives(endpoint, address, length, right)
-          .some(({ prediction }) => this.#data.explains(prediction, seen)),
+      this.#oracle.keep(
+        (model) =>
+          explains(model.predictAccess(endpoint, address, length, right)) ||
+          model
+            .accessAlternatives(endpoint, address, length, right)
+            .some(({ prediction }) => explains(prediction)),
       );
     if (direction === 'write') this.#data.written(found.pieces, bytes);
     this.coverage?.add(found.fault === undefined ? direction : nameOf(found.fault.reason));
     if (found.fault !== undefined) this.tally.faults += 1;
     this.#sinceData += 1;
-    if (!this.#oracle.strict) checkRecords(this.#guest.takeEvents(0), endpoint);
+    if (!this.#oracle.strict)
+      this.#tolerate(() => checkRecords(this.#guest.takeEvents(0), endpoint));
     else if (found.fault === undefined) this.#events([]);
     else this.#events(this.model.report(endpoint, address, right, found.fault));
-  }
-
-  /** True if the endpoint can make this access. */
-  #canAccess({ endpoint, address, length }: AccessStep): boolean {
-    const dma = this.#accesses.get(endpoint);
-    if (dma === undefined || this.#target.dma === undefined) return false;
-    const { last = ADDRESS_MAX, align = 1, bytesMax = ACCESS_MAX } = dma;
-    if (address + BigInt(length) - 1n > last || length > Math.min(bytesMax, ACCESS_MAX))
-      return false;
-    return align === 1 || (address % BigInt(align) === 0n && length % align === 0);
+    // Where choices are not known, that is one.
+    if (found.fault !== undefined && this.#shortPost && this.#guest.needsReset) {
+      this.#oracle.breaks();
+      this.#broken = true;
+    }
   }
 
   #events(expected: readonly Event[]): void {
@@ -269,26 +325,26 @@ export class Lockstep {
   }
 
   #config({ offset, width, value }: ConfigStep): void {
-    if (!this.#oracle.strict && !this.#isPlain(offset, width, value)) return;
+    const accepted = hasFeature(this.#guest.features, IommuFeature.BYPASS_CONFIG);
+    // A write about which no device has a choice.
+    const plain = accepted && offset === IommuConfig.offset.bypass && width === 1 && value <= 1;
+    if (!this.#oracle.strict && !plain) return;
     this.#target.writeConfig(offset, width, value);
     this.#oracle.each((model) => model.writeConfig(offset, width, value));
     this.#checkConfig();
     this.#broken ||= this.model.needsReset;
   }
 
-  /** A write about which no device has a choice. */
-  #isPlain(offset: number, width: number, value: number): boolean {
-    const accepted = hasFeature(this.#guest.features, IommuFeature.BYPASS_CONFIG);
-    return accepted && offset === IommuConfig.offset.bypass && width === 1 && value <= 1;
-  }
-
   #checkConfig(): void {
     const seen = configOf(this.#target);
-    if (!this.#oracle.keep((model) => sameBytes(model.config(), seen)))
-      checkConfig(seen, this.model.config());
+    if (this.#oracle.keep((model) => sameBytes(model.config(), seen))) return;
+    this.#tolerate(
+      () => checkConfig(seen, this.model.config()),
+      () => false,
+    );
   }
 
-  #reset({ of, refuse }: ResetStep): void {
+  #reset({ of, refuse }: ResetStep, look = true): void {
     const system = of === 'system' && this.#target.resets.includes('system');
     if (system) {
       this.#target.reset?.('system');
@@ -299,11 +355,13 @@ export class Lockstep {
     }
     this.#broken = true;
     // Where bytes went while rules were broken is nobody's fault.
-    if (this.#wild) this.#data.accept();
-    else this.#data.check();
+    if (this.#wild || !look) this.#data.accept();
+    else this.#tolerate(() => this.#data.check());
     this.#wild = false;
-    this.#lookAtBooks();
-    this.#checkConfig();
+    if (look) {
+      this.#lookAtBooks();
+      this.#checkConfig();
+    }
     this.#start(refuse);
   }
 
@@ -312,7 +370,7 @@ export class Lockstep {
     this.#untilBooks -= 1;
     if (this.#untilBooks <= 0) this.#lookAtBooks();
     if (this.#sinceData >= DATA_LOOK) {
-      this.#data.check();
+      this.#tolerate(() => this.#data.check());
       this.#sinceData = 0;
     }
   }
@@ -320,23 +378,19 @@ export class Lockstep {
   #lookAtBooks(): void {
     const { books } = this.#target;
     if (books !== undefined) checkBooks(this.#target, books, this.model);
-    this.#untilBooks = this.#size() / LOOK_SHARE;
+    this.#untilBooks = sizeOf(this.model) / LOOK_SHARE;
   }
 
   #lookAtAll(): void {
     this.#lookAtBooks();
     this.#checkConfig();
-    this.#data.check();
+    this.#tolerate(() => this.#data.check());
     // Nothing but an access has events.
     if (!this.#broken) this.#events([]);
   }
-
-  #size(): number {
-    let size = 0;
-    for (const id of this.model.domains) size += this.model.mappings(id).length;
-    return size;
-  }
 }
 
+/** Resets of a stream that would be lost otherwise. */
+const RESETS_MAX = 200;
 /** Mappings looked at for each step. */
 const LOOK_SHARE = 4;

@@ -8,7 +8,10 @@ import { Follower } from '../model/follower.ts';
 import type { Model } from '../model/model.ts';
 import type { Prediction } from '../model/prediction.ts';
 import type { DeviceTarget } from '../target.ts';
+import { adopt, breakDown } from './adoption.ts';
+import { type Deviation, signatureOf } from './deviation.ts';
 import { modelOf } from './platform.ts';
+import { answerDeviation, lengthDeviation } from './wording.ts';
 
 /** What a request came to. */
 export interface Verdict {
@@ -22,11 +25,20 @@ export interface Verdict {
 export class Oracle {
   /** True if every choice is known, so that all that is seen can be compared. */
   readonly strict: boolean;
+  readonly #known: ReadonlySet<string>;
   #model: Model;
   readonly #follower: Follower | undefined;
 
-  /** `choices` are those of the target; it is followed if they are not known. */
-  constructor(target: DeviceTarget, choices: Partial<Choices> | undefined) {
+  /**
+   * `choices` are those of the target; it is followed if they are not known. `known` are signatures of what it is known to
+   * do wrong.
+   */
+  constructor(
+    target: DeviceTarget,
+    choices: Partial<Choices> | undefined,
+    known: ReadonlySet<string> = new Set(),
+  ) {
+    this.#known = known;
     this.#model = modelOf(target, choices ?? {});
     this.strict = choices !== undefined;
     this.#follower = this.strict ? undefined : new Follower(this.#model);
@@ -58,6 +70,8 @@ export class Oracle {
     completion: Completion | undefined,
     expected: Prediction = this.expect(readable, room) ?? this.#model.predict(readable, room),
   ): Verdict {
+    const quick = this.#recognize(expected, readable, room, completion);
+    if (quick !== undefined) return quick;
     const found = this.#explain(expected, readable, room, completion);
     if (found !== undefined) return { ...found, wrong: 'nothing' };
     if (completion !== undefined) {
@@ -67,6 +81,42 @@ export class Oracle {
       }
     }
     return { ...expected, wrong: 'answer' };
+  }
+
+  /** What is known to be wrong need not be wondered about: to look for choices that explain it takes long. */
+  #recognize(
+    expected: Prediction,
+    readable: Uint8Array,
+    room: number,
+    completion: Completion | undefined,
+  ): Verdict | undefined {
+    const { answer } = expected;
+    const fits = (one: Answer): boolean =>
+      completion === undefined ? !one.completed : agrees(one, completion);
+    if (this.#known.size === 0 || this.#follower === undefined || fits(answer)) return undefined;
+    const knows = (deviation: Deviation): boolean => this.#known.has(signatureOf(deviation));
+    if (completion !== undefined && knows(lengthDeviation(answer, completion))) {
+      const right = { ...completion, usedLength: answer.usedLength };
+      if (agrees(answer, right)) {
+        const found = this.#explain(expected, readable, room, right);
+        if (found !== undefined) return { ...found, wrong: 'length' };
+      }
+    }
+    if (!knows(answerDeviation(expected, completion))) return undefined;
+    const explained = this.#follower.models.some((one) => fits(one.predict(readable, room).answer));
+    return explained ? undefined : { ...expected, wrong: 'answer' };
+  }
+
+  /** The device did what none does that conforms: false if it cannot be told what became of it. */
+  adopt(readable: Uint8Array, room: number, completion: Completion | undefined): boolean {
+    let settled = !this.strict;
+    if (settled) this.each((model) => (settled &&= adopt(model, readable, room, completion)));
+    return settled;
+  }
+
+  /** The device shows that it needs a reset, where only some do. */
+  breaks(): void {
+    this.each(breakDown);
   }
 
   /** What leads to this completion, which is done by then. */
@@ -87,12 +137,21 @@ export class Oracle {
     return agreed ? expected : undefined;
   }
 
-  /** All that may become of an access, what the closest model says first. */
+  /** What becomes of an access as each model sees it, the closest first. */
   accesses(endpoint: number, address: bigint, length: number, right: number): AccessPrediction[] {
-    const follower = this.#follower;
-    if (follower === undefined)
-      return [this.#model.predictAccess(endpoint, address, length, right)];
-    return follower.models.flatMap((model) =>
+    const models = this.#follower?.models ?? [this.#model];
+    return models.map((model) => model.predictAccess(endpoint, address, length, right));
+  }
+
+  /** What else may become of it where choices are not known. */
+  otherAccesses(
+    endpoint: number,
+    address: bigint,
+    length: number,
+    right: number,
+  ): AccessPrediction[] {
+    const models = this.#follower?.models ?? [];
+    return models.flatMap((model) =>
       model
         .accessAlternatives(endpoint, address, length, right)
         .map(({ prediction }) => prediction),
@@ -105,6 +164,12 @@ export class Oracle {
     const kept = this.#follower.keep(does);
     this.#settle();
     return kept;
+  }
+
+  /** Possibilities that have become the same are one from now on. */
+  forgetDoubles(): void {
+    this.#follower?.forgetDoubles();
+    this.#settle();
   }
 
   /** Something happened that all models take alike. */

@@ -68,3 +68,8 @@ function begin(type: number): DataView {
 function end(size: number): Uint8Array {
   return BYTES.slice(0, size);
 }
+
+/** The domain that an ATTACH, DETACH, MAP or UNMAP names. */
+export function domainIn(request: Uint8Array): number {
+  return new DataView(request.buffer, request.byteOffset).getUint32(MapRequest.offset.domain, true);
+}

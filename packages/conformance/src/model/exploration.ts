@@ -30,12 +30,13 @@ interface Path {
 
 /**
  * Asks `question` with other and other choices, those that differ least first, and returns the answers without doubles.
- * Choices that are not `free` stay as they are.
+ * Choices that are not `free` stay as they are; at most `depthMax` are made differently at once.
  */
 export function explore<Outcome extends Explorable>(
   choices: Choices,
   question: (choices: Choices, first: string | undefined) => Outcome,
   free: (name: ChoiceName) => boolean = () => true,
+  depthMax: number = DEPTH_MAX,
 ): Alternative<Outcome>[] {
   const found = new Map<string, Alternative<Outcome>>();
   const paths: Path[] = [{ chosen: {}, first: undefined, depth: 0 }];
@@ -45,7 +46,7 @@ export function explore<Outcome extends Explorable>(
     const prediction = question({ ...choices, ...path.chosen }, path.first);
     const key = keyOf(prediction);
     if (!found.has(key)) found.set(key, { prediction, chosen: path.chosen });
-    if (path.depth === DEPTH_MAX) continue;
+    if (path.depth >= depthMax) continue;
     for (const other of branches(path, prediction, choices, free)) {
       const name = JSON.stringify([
         other.first,

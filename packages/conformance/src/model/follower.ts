@@ -16,6 +16,9 @@ import type { Prediction } from './prediction.ts';
 /** Possibilities kept at once; the oldest go first. Each doubtful request at most doubles them, and most end doubts. */
 const CANDIDATES_MAX = 64;
 
+/** What the same device does now so, now so: in which order it comes upon mappings is nobody's business. */
+const INCONSTANT: ReadonlySet<ChoiceName> = new Set<ChoiceName>(['unmapCutRemoves']);
+
 interface Candidate {
   readonly model: Model;
   /** Silent choices that this candidate stands for. */
@@ -80,6 +83,16 @@ export class Follower {
     this.each((model) => model.reset());
   }
 
+  /** Drops candidates that know the same as another one, and differ in nothing that stays as it is. */
+  forgetDoubles(): void {
+    const found = new Map<string, Candidate>();
+    for (const candidate of this.#candidates) {
+      const key = keyOf(candidate.model);
+      if (!found.has(key)) found.set(key, candidate);
+    }
+    this.#candidates = [...found.values()];
+  }
+
   /** Stands for all values of a choice from now on. */
   #split(name: ChoiceName): void {
     this.#candidates = this.#candidates.flatMap((candidate) => {
@@ -98,6 +111,17 @@ export class Follower {
   }
 }
 
+function keyOf(model: Model): string {
+  const choices = Object.entries(model.choices).filter(
+    ([name]) => !INCONSTANT.has(name as ChoiceName), // its own names
+  );
+  const { domains, bypass, needsReset } = model;
+  const state = domains.map((id) => [id, model.endpointsOf(id), model.mappings(id)]);
+  return JSON.stringify([choices, bypass, needsReset, state], (_, value: unknown) =>
+    typeof value === 'bigint' ? `${value}n` : value,
+  );
+}
+
 /** The outcomes that fit what was seen, without those that change the same. */
 function explanations(
   { model, settled }: Candidate,
@@ -113,6 +137,10 @@ function explanations(
     return model.alternatives(readable, room, silent).filter(({ prediction }) => fits(prediction));
   }
   const free = (name: ChoiceName): boolean => !settled.has(name);
+  // Mostly a single thing is otherwise. Where that cannot be all that changes, all ways are tried, which takes long.
+  const near = model.alternatives(readable, room, free, 1);
+  const found = near.find(({ prediction }) => fits(prediction));
+  if (found !== undefined && !found.prediction.asked.some(silent)) return [found];
   return model.alternatives(readable, room, free).filter(({ prediction }) => fits(prediction));
 }
 
@@ -128,6 +156,6 @@ function decide(
   if (Object.keys(changed).length > 0) decided.choose(changed);
   decided.commit(prediction);
   if (!doubtful) return { model: decided, settled };
-  const silent = prediction.asked.filter((name) => SILENT.has(name));
+  const silent = prediction.asked.filter((name) => SILENT.has(name) && !INCONSTANT.has(name));
   return { model: decided, settled: new Set([...settled, ...silent]) };
 }

@@ -103,10 +103,11 @@ export class Model {
     readable: Uint8Array,
     room: number,
     free?: (name: ChoiceName) => boolean,
+    depthMax?: number,
   ): Alternative<Prediction>[] {
     const question = (choices: Choices, first: string | undefined): Prediction =>
       predict(this.#state, choices, readable, room, first);
-    return explore(this.#choices, question, free);
+    return explore(this.#choices, question, free, depthMax);
   }
 
   /** From now on it chooses so. */
@@ -215,6 +216,11 @@ export class Model {
   /** The domain of an endpoint. */
   domainOf(endpoint: number): number | undefined {
     return this.#state.endpoints.get(endpoint)?.domain?.id;
+  }
+
+  /** The endpoints of a domain, in the order in which they came; none if there is no such domain. */
+  endpointsOf(domain: number): readonly number[] {
+    return [...(this.#state.domains.get(domain)?.endpoints ?? [])].map(({ id }) => id);
   }
 
   /** The mappings of a domain, in order; none if there is no such domain. */
