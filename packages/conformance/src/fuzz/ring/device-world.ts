@@ -3,6 +3,7 @@
  * and both must come to the same after every call, byte by byte.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import {
   Chain,
   type ChainHandler,
@@ -12,7 +13,8 @@ import {
   createDeviceQueue,
 } from '@viommu/ring';
 import type { Random } from '../random.ts';
-import { lookInto, expectPair } from './chain-check.ts';
+import { expectPair, lookInto } from './chain-check.ts';
+import { ComparedMemory } from './compared-memory.ts';
 import type { PlainChain, PlainDevice, PlainPop } from './plain.ts';
 import { PlainDriver } from './plain-driver.ts';
 import { type Setting, TABLES, deviation, drawSetting, plainDevice } from './setting.ts';
@@ -35,6 +37,7 @@ export class DeviceWorld implements ChainHandler {
   /** Chains that came so far. */
   chains = 0;
   plain: PlainDevice;
+  readonly #both: ComparedMemory;
   #queue: DeviceQueue;
   #fault: string | undefined;
   /** True if the last thing said of notifications is that they are wanted; that is so at the start. */
@@ -49,16 +52,15 @@ export class DeviceWorld implements ChainHandler {
   constructor(random: Random) {
     this.random = random;
     this.setting = drawSetting(random, () => TABLES);
-    const { memory, position } = this.setting;
-    this.copy = new Uint8Array(memory.size);
-    this.copy.set(memory.bytes);
-    const views = [memory.raw, new DataView(this.copy.buffer)];
-    this.driver = new PlainDriver(this.setting, views, random);
+    const { position } = this.setting;
+    this.#both = new ComparedMemory(this.setting);
+    this.copy = this.#both.copy;
+    this.driver = new PlainDriver(this.setting, this.#both.views, random);
     this.plain = plainDevice(this.setting, this.copy, position);
     this.#queue = this.#create(
       position === this.#origin && !random.once(4) ? undefined : this.#state(),
     );
-    this.compare('the start');
+    this.#both.compare('the start');
   }
 
   /** Chains that were taken and not given back. */
@@ -121,12 +123,12 @@ export class DeviceWorld implements ChainHandler {
     this.#expectPop(popped, plain);
     if (typeof plain === 'string') {
       this.#spare.push(chain);
-      return this.compare('pop');
+      return this.#both.compare('pop');
     }
     this.chains += 1;
     lookInto(this.setting, this.copy, this.random, chain, plain);
     this.#held.push({ chain, plain });
-    this.compare('pop');
+    this.#both.compare('pop');
   }
 
   /** Gives one back, in any order but with IN_ORDER. */
@@ -140,7 +142,7 @@ export class DeviceWorld implements ChainHandler {
     this.plain.push(held.plain, written);
     this.#spare.push(held.chain);
     this.#pushed.push(held.plain.id);
-    this.compare('push');
+    this.#both.compare('push');
   }
 
   serve(most: number): void {
@@ -162,7 +164,7 @@ export class DeviceWorld implements ChainHandler {
         throw this.#wrong('a chain is not served', `${served} of ${most}, then ${print(plain)}`);
     }
     this.#expectFault();
-    this.compare('serve');
+    this.#both.compare('serve');
   }
 
   handlePair(
@@ -199,7 +201,7 @@ export class DeviceWorld implements ChainHandler {
         `${this.#pushed.length} chains before ${this.plain.position}`,
       );
     this.#published();
-    this.compare('publish');
+    this.#both.compare('publish');
   }
 
   /** The driver takes back what it sees as used. */
@@ -219,7 +221,7 @@ export class DeviceWorld implements ChainHandler {
     const asleep = this.#queue.armNotification();
     const there = this.plain.ready();
     this.#armed = true;
-    this.#takeWish();
+    this.#both.takeWish(this.plain);
     if (asleep === there)
       throw this.#wrong(
         asleep ? 'it would sleep with a chain there' : 'it sees a chain that is not there',
@@ -230,17 +232,17 @@ export class DeviceWorld implements ChainHandler {
         'no notification is asked for',
         `${memory.raw.getUint32(this.plain.wish[0], true)}`,
       );
-    this.compare('arm');
+    this.#both.compare('arm');
   }
 
   suppress(): void {
     const armed = this.#armed;
     this.#queue.suppressNotification();
     this.#armed = false;
-    if (armed) this.#takeWish();
+    if (armed) this.#both.takeWish(this.plain);
     if (armed && this.plain.asksFor(this.setting.size) === true)
       throw this.#wrong('a notification is asked for', 'suppress');
-    this.compare('suppress');
+    this.#both.compare('suppress');
   }
 
   /** A state is saved, written down, and gone on from. */
@@ -257,7 +259,7 @@ export class DeviceWorld implements ChainHandler {
     if (broken !== (this.#queue.fault !== undefined))
       throw this.#wrong('a fault is not saved', 'restore');
     this.#expectFault();
-    this.compare('restore');
+    this.#both.compare('restore');
   }
 
   /** The driver arms and looks while the device publishes: one of them must see the other. */
@@ -272,7 +274,7 @@ export class DeviceWorld implements ChainHandler {
     this.plain.publish();
     this.#published();
     if (asleep && !wanted) throw this.#wrong('an interrupt is lost', 'the driver armed meanwhile');
-    this.compare('publish');
+    this.#both.compare('publish');
   }
 
   /** The driver makes a chain available while the device arms and looks. */
@@ -291,20 +293,9 @@ export class DeviceWorld implements ChainHandler {
     this.#armed = true;
     if (done && asleep && kicked === false)
       throw this.#wrong('a notification is lost', 'a chain came meanwhile');
-    this.#takeWish();
+    this.#both.takeWish(this.plain);
     if (!asleep) this.plain.ready();
-    this.compare('arm');
-  }
-
-  /** Throws if memory is not what it has to be. */
-  compare(call: string): void {
-    const { memory } = this.setting;
-    if (Buffer.compare(memory.bytes, this.copy) === 0) return;
-    const at = this.copy.findIndex((byte, index) => byte !== memory.bytes[index]);
-    throw this.#wrong(
-      `${call} leaves other bytes ${this.#areaOf(at)}`,
-      `byte ${at} is ${memory.bytes[at]}, not ${this.copy[at]}`,
-    );
+    this.#both.compare('arm');
   }
 
   /** Throws if anything outside was touched; at the end. */
@@ -345,7 +336,7 @@ export class DeviceWorld implements ChainHandler {
       throw this.#wrong('it is saved at another time', `idle: ${idle}`);
     if (saved === undefined) return undefined;
     const expected = { ...this.#state(), position, broken };
-    if (JSON.stringify(saved, sorted) !== JSON.stringify(expected, sorted))
+    if (!isDeepStrictEqual(saved, expected))
       throw this.#wrong('another state is saved', JSON.stringify(saved));
     return saved;
   }
@@ -400,19 +391,6 @@ export class DeviceWorld implements ChainHandler {
     this.#fault = fault;
   }
 
-  /** What says whether notifications are wanted may be said in several ways. */
-  #takeWish(): void {
-    const [position, bytes] = this.plain.wish;
-    this.copy.set(this.setting.memory.bytes.subarray(position, position + bytes), position);
-  }
-
-  #areaOf(at: number): string {
-    const { place, bytes, data } = this.setting;
-    for (const part of ['table', 'driver', 'device'] as const)
-      if (at >= place[part] && at < place[part] + bytes[part]) return `in the ${part} area`;
-    return at >= data ? 'in buffers' : 'elsewhere';
-  }
-
   #wrong(matter: string, evidence: string): Error {
     return deviation(`device: ${matter}`, this.setting, evidence);
   }
@@ -426,10 +404,4 @@ function print(plain: PlainPop): string {
     ({ address, length, writable }) => `0x${address.toString(16)}+${length}${writable ? 'w' : 'r'}`,
   );
   return `chain ${plain.id}: ${buffers.join(' ')}`;
-}
-
-/** Keys in the same order, whatever they were made in. */
-function sorted(_key: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -4,46 +4,28 @@
  */
 
 import { IommuError, guestPhysical } from '@viommu/common';
-import {
-  BufferList,
-  type DriverQueue,
-  type DriverQueueState,
-  Taken,
-  createDriverQueue,
-} from '@viommu/ring';
+import { type DriverQueue, type DriverQueueState, Taken, createDriverQueue } from '@viommu/ring';
 import type { Random } from '../random.ts';
 import { checkDescription } from './described.ts';
-import { DriverBook, type Entry } from './driver-book.ts';
+import { DriverBook } from './driver-book.ts';
+import { ListPool } from './list-pool.ts';
+import { OwnedBytes } from './owned-bytes.ts';
 import type { PlainBuffer, PlainChain, PlainDevice } from './plain.ts';
-import {
-  type Setting,
-  clearRing,
-  deviation,
-  drawBuffers,
-  drawSetting,
-  plainDevice,
-} from './setting.ts';
+import { type Pending, checkSaved } from './saved-check.ts';
+import { type Setting, clearRing, deviation, drawSetting, plainDevice } from './setting.ts';
 
-const LISTS = 4;
-const LIST_MAX = 70;
 /** No table for each descriptor of larger rings. */
 const TABLED_MAX = 64;
 
-interface Pending {
-  readonly token: number;
+interface Added extends Pending {
   readonly buffers: readonly PlainBuffer[];
   readonly tabled: boolean;
-  readonly slots: number;
-}
-
-interface Listed {
-  readonly list: BufferList;
-  buffers: readonly PlainBuffer[];
 }
 
 export class DriverWorld {
   readonly setting: Setting;
   readonly random: Random;
+  readonly lists: ListPool;
   /** False once the device may write what it may not. */
   readonly lawful: boolean;
   device: PlainDevice;
@@ -54,12 +36,9 @@ export class DriverWorld {
   /** Reads what the driver writes; of a hostile device another than the one that answers, who may count otherwise. */
   #reader: PlainDevice;
   #queue: DriverQueue;
-  #pending: Pending[] = [];
-  readonly #lists: readonly Listed[];
-  /** True if lists come back mostly as they are. */
-  readonly steady: boolean;
+  #pending: Added[] = [];
   readonly #buffersPerTable: number;
-  readonly #writable: Uint8Array;
+  readonly #owned: OwnedBytes;
   #token = 0;
   /** Used by the device and not shown. */
   #pushed = 0;
@@ -72,15 +51,11 @@ export class DriverWorld {
     this.random = random;
     this.lawful = lawful;
     this.setting = drawAliased(random);
-    this.steady = random.once(2);
     const { memory, size, features, tableEntries, position, packed } = this.setting;
     this.#buffersPerTable =
       features.indirect && size <= TABLED_MAX && !random.once(6) ? tableEntries : 0;
-    this.#writable = new Uint8Array(memory.size);
-    this.#lists = Array.from({ length: LISTS }, () => ({
-      list: new BufferList(Math.min(size, LIST_MAX) + 2),
-      buffers: [],
-    }));
+    this.#owned = new OwnedBytes(this.setting);
+    this.lists = new ListPool(this.setting, random);
     const anew = position === (packed ? 0x8000 : 0) && !random.once(4);
     if (!anew) clearRing(this.setting, memory.raw, position);
     this.#queue = anew ? this.#createAnew() : this.#create(this.#firstState());
@@ -100,9 +75,7 @@ export class DriverWorld {
   add(): void {
     const { random, setting } = this;
     const { size } = setting;
-    const listed = random.pick(this.#lists);
-    if (listed.buffers.length === 0 || random.once(this.steady ? 40 : 2)) this.#change(listed);
-    const { buffers, list } = listed;
+    const { buffers, list } = this.lists.draw();
     const count = buffers.length;
     const tabled = count > 1 && count <= Math.min(this.#buffersPerTable, size);
     const slots = tabled ? 1 : count;
@@ -142,10 +115,8 @@ export class DriverWorld {
         this.device.arm();
         asleep = !this.device.ready();
       });
-    this.#open(true);
     memory.lastWrite = -1;
-    const wanted = this.#queue.publish();
-    this.#open(false);
+    const wanted = this.#owned.during(() => this.#queue.publish());
     memory.interrupt(-1, () => undefined);
     if (race && asleep && !wanted && count > 0)
       throw this.#wrong('a notification is lost', 'the device armed meanwhile');
@@ -178,7 +149,7 @@ export class DriverWorld {
     if (typeof due !== 'string') {
       if (bytes !== due.bytes)
         throw this.#wrong('another length is taken', `${bytes} for ${due.bytes}`);
-      this.#release(due.entry);
+      this.#owned.release(due.entry, this.book.next);
       this.#asleep = false;
     }
     this.check('take');
@@ -224,19 +195,17 @@ export class DriverWorld {
     const { random, setting, lawful } = this;
     this.look();
     const race = lawful && this.#pushed > 0 && random.once(2) && !this.book.ready();
-    let due: boolean | undefined = true;
+    const dues: (boolean | undefined)[] = [];
     if (race)
       setting.memory.interrupt(random.number(4), () => {
-        due = this.device.publish();
+        dues.push(this.device.publish());
         this.#pushed = 0;
       });
-    this.#open(true);
-    const asleep = this.#queue.armNotification();
-    this.#open(false);
+    const asleep = this.#owned.during(() => this.#queue.armNotification());
     setting.memory.interrupt(-1, () => undefined);
     this.#suppressed = false;
     this.#armed = true;
-    if (race && asleep && due === false)
+    if (asleep && dues.includes(false))
       throw this.#wrong('an interrupt is lost', 'the device used meanwhile');
     this.#asleep = asleep && !(race && this.#pushed === 0);
     if (!race && asleep === this.book.ready())
@@ -246,9 +215,7 @@ export class DriverWorld {
   }
 
   suppress(): void {
-    this.#open(true);
-    this.#queue.suppressNotification();
-    this.#open(false);
+    this.#owned.during(() => this.#queue.suppressNotification());
     this.#suppressed = this.#suppressed || this.#armed;
     this.#armed = false;
     this.#asleep = false;
@@ -258,7 +225,7 @@ export class DriverWorld {
   /** Saved, written down, and gone on from; what was saved agrees with the books. */
   restore(): void {
     const saved = this.#queue.save();
-    this.#checkState(saved);
+    checkSaved(this.setting, saved, this.book, this.#pending, this.#queue.position);
     this.#queue = this.#create(JSON.parse(JSON.stringify(saved)) as DriverQueueState); // Its own text.
     this.#armed = true;
     this.#fault = undefined;
@@ -318,24 +285,6 @@ export class DriverWorld {
     return slots;
   }
 
-  /** Makes another list of it, or appends a buffer. */
-  #change(listed: Listed): void {
-    const { random, setting } = this;
-    const { list } = listed;
-    const most = Math.min(setting.size, LIST_MAX) + (random.once(20) ? 2 : 0);
-    let added = drawBuffers(random, setting, most);
-    if (list.count > 0 && list.count < most && random.once(3)) {
-      added = added.slice(-1).map((buffer) => ({ ...buffer, writable: true }));
-      listed.buffers = [...listed.buffers, ...added];
-    } else {
-      list.clear();
-      listed.buffers = added;
-    }
-    for (const { address, length, writable } of added)
-      if (writable) list.addWritable(guestPhysical(address), length);
-      else list.addReadable(guestPhysical(address), length);
-  }
-
   /** The device sees the chains that were just published, as they were made. */
   #receive(): void {
     const { packed } = this.setting;
@@ -352,13 +301,9 @@ export class DriverWorld {
         throw this.#wrong('an id twice in flight', `${popped.id}`);
       let writableBytes = 0;
       for (const { length, writable } of buffers) if (writable) writableBytes += length;
-      this.book.inFlight.set(popped.id, { token, id: popped.id, slots, writableBytes, ranges });
-      for (const [start, end] of ranges)
-        for (let byte = start; byte < end; byte += 1) {
-          if (this.#writable[byte] === 0)
-            throw this.#wrong('two chains in one descriptor', `byte ${byte}`);
-          this.#writable[byte] = 0;
-        }
+      const entry = { token, id: popped.id, slots, writableBytes, ranges };
+      this.book.inFlight.set(popped.id, entry);
+      this.#owned.claim(entry);
       this.inDevice.push(popped);
       this.chains += 1;
     }
@@ -367,45 +312,12 @@ export class DriverWorld {
       throw this.#wrong('more chains than were added', `${this.device.position}`);
   }
 
-  /** The driver may write the description of a chain again. */
-  #release({ ranges, slots }: Entry): void {
-    if (!this.setting.packed) {
-      for (const [start, end] of ranges) this.#writable.fill(1, start, end);
-      return;
-    }
-    // Of the ring, slots in its order; of the tables that of the list.
-    const { place, size } = this.setting;
-    for (const [start, end] of ranges)
-      if (start >= this.setting.tables && start < this.setting.data && start < end)
-        this.#writable.fill(1, start, end);
-    for (let back = 1; back <= slots; back += 1) {
-      const slot = (this.book.next - back + size) % size;
-      this.#writable.fill(1, place.table + 16 * slot, place.table + 16 * slot + 16);
-    }
-  }
-
   #begin(): void {
-    const { place, bytes, tables, tableEntries, size, memory, packed } = this.setting;
-    const writable = this.#writable.fill(0);
-    writable.fill(1, place.table, place.table + bytes.table);
-    if (!packed) writable.fill(1, place.driver + 4, place.driver + 4 + 2 * size);
-    if (this.#buffersPerTable > 0) writable.fill(1, tables, tables + 16 * tableEntries * size);
-    memory.writable = writable;
+    this.#owned.begin(this.#buffersPerTable > 0);
+    this.setting.memory.writable = this.#owned.map;
     this.#asleep = false;
     this.#suppressed = false;
     this.#armed = true;
-  }
-
-  /** What only some calls may write: the index, and what says whether notifications are wanted. */
-  #open(open: boolean): void {
-    const { place, size, packed, features } = this.setting;
-    const value = open ? 1 : 0;
-    if (packed) this.#writable.fill(value, place.driver, place.driver + 4);
-    else {
-      this.#writable.fill(value, place.driver + 2, place.driver + 4);
-      const wish = place.driver + (features.eventIndex ? 4 + 2 * size : 0);
-      this.#writable.fill(value, wish, wish + 2);
-    }
   }
 
   #createAnew(): DriverQueue {
@@ -449,39 +361,6 @@ export class DriverWorld {
       free.push(...free.splice(this.random.number(size), 1));
     const state = { version: 1, size, features, position, broken: false, free, chains: [] };
     return { ...state, buffersPerTable: this.#buffersPerTable, unpublished: 0, heldFlags: 0 };
-  }
-
-  #checkState(saved: DriverQueueState): void {
-    const { size, features, packed } = this.setting;
-    const wrong = (what: string): Error =>
-      this.#wrong(`another ${what} is saved`, JSON.stringify(saved));
-    const { chains, free, batch } = saved;
-    if (saved.position !== this.#queue.position) throw wrong('position');
-    if (saved.size !== size || JSON.stringify(saved.features) !== JSON.stringify({ ...features }))
-      throw wrong('shape');
-    if (saved.broken !== this.book.broken || saved.unpublished !== this.#pending.length)
-      throw wrong('state');
-    const published = [...this.book.inFlight.values()];
-    const known = new Map(chains.slice(0, published.length).map((chain) => [chain.ids[0], chain]));
-    for (const { id, token, slots, writableBytes } of published) {
-      const chain = known.get(id);
-      if (chain?.token !== token || chain.slots !== slots || chain.writableBytes !== writableBytes)
-        throw wrong('chain');
-    }
-    if (features.inOrder && published.some(({ id }, index) => chains[index]?.ids[0] !== id))
-      throw wrong('order');
-    for (const [index, { token, slots }] of this.#pending.entries()) {
-      const chain = chains[published.length + index];
-      if (chain?.token !== token || chain.slots !== slots) throw wrong('chain that is held back');
-    }
-    const ids = new Set([...free, ...chains.flatMap((chain) => chain.ids)]);
-    if (
-      ids.size !== size ||
-      (!packed && free.length + this.book.slots + this.#pendingSlots !== size)
-    )
-      throw wrong('set of descriptors');
-    if (batch?.last !== this.book.batch?.last || batch?.bytes !== this.book.batch?.bytes)
-      throw wrong('batch');
   }
 
   #wrong(matter: string, evidence: string): Error {

@@ -61,7 +61,7 @@ function step(world: DriverWorld, random: Random): void {
       return fill(world, random);
     default:
       // What a queue remembers of lists shows only if it lives for long.
-      if (world.steady && !random.once(12)) return cycle(world, random);
+      if (world.lists.steady && !random.once(12)) return cycle(world, random);
       return random.once(6) ? world.reset() : world.restore();
   }
 }

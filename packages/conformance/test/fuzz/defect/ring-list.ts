@@ -16,7 +16,7 @@ function plant(
 ): RingDefect[] {
   return changes.map(([name, find, replace]) => ({
     name,
-    file: `ring/src/${file}`,
+    file: file.includes('/') ? file : `ring/src/${file}`,
     find,
     replace,
     fuzzer,
@@ -541,4 +541,99 @@ export const RING_DEFECTS: readonly RingDefect[] = [
     'new Uint8Array(bytes), 0, bytes)',
     'new Uint8Array(bytes), 0, bytes - 1)',
   ]),
+  ...plant(
+    'ring-rewrite',
+    'device/src/request.ts',
+    [
+      'the type of a request is read twice',
+      'switch (type) {',
+      'switch (view.getUint8(at + TYPE)) {',
+    ],
+    [
+      'the start of a MAP is read twice',
+      'start & OFFSET_MASK,\n        pageOfWords(last',
+      'view.getUint32(at + MAP_START, true) & OFFSET_MASK,\n        pageOfWords(last',
+    ],
+    [
+      'the domain of an UNMAP is read twice',
+      'if (bytes < UNMAP_BYTES) return INVAL;',
+      'if (bytes < UNMAP_BYTES || view.getUint32(at + UNMAP_DOMAIN, true) > 1000) return INVAL;',
+    ],
+  ),
+  ...plant(
+    'ring-rewrite',
+    'split-device-queue.ts',
+    [
+      'a head is read again when it is used',
+      'memory.setUint32(element + USED_ID, head);',
+      'memory.setUint32(element + USED_ID, memory.getUint16(heads + (next & mask) * AVAILABLE_ENTRY_BYTES));',
+    ],
+    [
+      'the length of a buffer is read again when it is written',
+      'handler.handlePair(readable, readableBytes, writable, length);',
+      'handler.handlePair(readable, readableBytes, writable, memory.getUint32(at + LENGTH));',
+    ],
+    [
+      'the available index is read again when it is believed',
+      'else this.#seenAvailable = available;',
+      'else this.#seenAvailable = this.#memory.loadUint16(this.#available + AVAILABLE_INDEX);',
+    ],
+  ),
+  ...plant(
+    'ring-rewrite',
+    'packed-device-queue.ts',
+    [
+      'the flags of a list are read again',
+      'const word = this.#seenFlags << 16;',
+      'const word = memory.getUint16(at + FLAGS) << 16;',
+    ],
+    [
+      'the flags of a list that is served are read again',
+      'let word = flags << 16;',
+      'let word = memory.getUint16(at + FLAGS) << 16;',
+    ],
+    [
+      'flags in a table are read again',
+      'const writable = (flags & WRITE) !== 0;\n      if (writing',
+      'const writable = (memory.getUint16(at + FLAGS) & WRITE) !== 0;\n      if (writing',
+    ],
+    [
+      'the second slot is read again',
+      'written = handler.handlePair(readable, readableBytes, writable, length);',
+      'written = handler.handlePair(readable, readableBytes, writable, memory.getUint32(second + LENGTH));',
+    ],
+  ),
+  ...plant('ring-rewrite', 'packed-layout.ts', [
+    'an event is read again',
+    'const back = next - (word & OFFSET_MASK) + lap;',
+    'const back = next - (memory.loadUint16(event + DESC) & OFFSET_MASK) + lap;',
+  ]),
+  ...plant(
+    'ring-rewrite',
+    'split-driver-queue.ts',
+    [
+      'a used id is read again when it is freed',
+      'this.takenBytes = bytes;\n    this.#end(head);',
+      'this.takenBytes = bytes;\n    this.#end(this.#memory.getUint32(element + USED_ID) & this.#mask);',
+    ],
+    [
+      'the used index is read again when it is believed',
+      'else this.#seenUsed = used;',
+      'else this.#seenUsed = this.#memory.loadUint16(this.#used + USED_INDEX);',
+    ],
+  ),
+  ...plant(
+    'ring-rewrite',
+    'packed-driver-queue.ts',
+    [
+      'a used id is read again behind its checks',
+      "return this.#break('a used id that was not available yet');\n    return id;",
+      "return this.#break('a used id that was not available yet');\n    return memory.getUint16(at + ID);",
+    ],
+    [
+      'used flags are read again',
+      '(this.#seenFlags & WRITE) === 0 ? 0 : bytes',
+      '(memory.getUint16(at + FLAGS) & WRITE) === 0 ? 0 : bytes',
+    ],
+  ),
 ];
