@@ -47,11 +47,16 @@ export interface Setting {
   readonly position: number;
 }
 
-/** Any setting; `tables` is how many there are. */
-export function drawSetting(random: Random, tables: (size: number) => number): Setting {
+/** Any setting; `tables` is how many there are. With `sizes` it has one of these. */
+export function drawSetting(
+  random: Random,
+  tables: (size: number) => number,
+  sizes?: readonly number[],
+): Setting {
   const packed = random.once(2);
-  const huge = random.once(250);
-  const size = huge ? HUGE - (packed ? random.number(2) : 0) : drawSize(random, packed);
+  const huge = sizes === undefined && random.once(250);
+  const usual = sizes ?? (packed ? PACKED_SIZES : SPLIT_SIZES);
+  const size = huge ? HUGE - (packed ? random.number(2) : 0) : random.pick(usual);
   const inOrder = random.once(4);
   const features = { indirect: random.once(2), eventIndex: random.once(2), inOrder, packed };
   const bytes = packed
@@ -205,10 +210,6 @@ const ORDERS: readonly (readonly Part[])[] = [
 /** Where it differs from format to format it is not here. */
 const ALIGNMENTS: Partial<Record<Part, number>> = { table: 16, device: 4 };
 const LENGTHS = [0, 1, 2, 3, 4, 5, 8, 16, 64, 200] as const;
-
-function drawSize(random: Random, packed: boolean): number {
-  return random.pick(packed ? PACKED_SIZES : SPLIT_SIZES);
-}
 
 function drawPosition(random: Random, packed: boolean, size: number): number {
   const kind = random.number(3);

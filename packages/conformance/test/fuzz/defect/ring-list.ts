@@ -4,7 +4,7 @@ import type { Defect } from './list.ts';
 
 export interface RingDefect extends Defect {
   /** Who has to find it. */
-  readonly fuzzer: 'ring-device' | 'ring-driver' | 'ring-rewrite';
+  readonly fuzzer: 'ring-device' | 'ring-driver' | 'ring-rewrite' | 'ring-memory';
 }
 
 type Change = readonly [name: string, find: string, replace: string];
@@ -635,5 +635,109 @@ export const RING_DEFECTS: readonly RingDefect[] = [
       '(this.#seenFlags & WRITE) === 0 ? 0 : bytes',
       '(memory.getUint16(at + FLAGS) & WRITE) === 0 ? 0 : bytes',
     ],
+  ),
+  ...plant(
+    'ring-memory',
+    'translated-memory.ts',
+    [
+      'translations outlive their generation',
+      'if (this.#translator.generation !== this.#generation) {',
+      'if (false) {',
+    ],
+    ['a page that may be read may be written', '(access === WRITE ? 1 : 0);', '0;'],
+    [
+      'translations for writes outlive their mapping',
+      'const last = 2 * lastPage + 1;',
+      'const last = 2 * lastPage;',
+    ],
+    [
+      'a kept translation leads past its page',
+      'this.#kept[slot] = at - offset;',
+      'this.#kept[slot] = at;',
+    ],
+    [
+      'a word leaves its page',
+      '> PAGE_SIZE - 4) return this.#getWord',
+      '> PAGE_SIZE - 2) return this.#getWord',
+    ],
+    [
+      'a word is written over the end of its page',
+      '> PAGE_SIZE - 2) return this.#setWord',
+      '> PAGE_SIZE - 1) return this.#setWord',
+    ],
+    ['a rule about bytes is kept for a page', 'this.#translator.wholePages && ', ''],
+    ['memory off a page is kept as a page', ' && (at & OFFSET_MASK) === offset', ''],
+    [
+      'translations outlive their translator',
+      'this.#generation = translator.generation;\n    this.invalidateAll();',
+      'this.#generation = translator.generation;',
+    ],
+    ['pieces that are refused cast doubt on the ring', 'this.faulted = before;', ''],
+    [
+      'a refused access reads what was there',
+      'if (real < 0) target.fill(0, at, at + length);',
+      'if (real < 0) return;',
+    ],
+    [
+      'pieces of a write are all from the start',
+      'this.#memory.write(this.#locatePiece(piece), source, done, bytes);',
+      'this.#memory.write(this.#locatePiece(piece), source, at, bytes);',
+    ],
+    ['a fatal refusal is forgotten', 'if (outcome === Translated.FATAL) this.fatal = true;', ''],
+    [
+      'a reset leaves a fault',
+      'this.faulted = false;\n    this.fatal = false;',
+      'this.fatal = false;',
+    ],
+    [
+      'an access that is partly nowhere is made',
+      'if (this.#locatePiece(piece) < 0)',
+      'if (piece === 0 && this.#locatePiece(piece) < 0)',
+    ],
+  ),
+  ...plant(
+    'ring-memory',
+    'position-table.ts',
+    [
+      'a buffer may end behind the last address',
+      'page + pages - 1 > PAGE_MAX',
+      'page + pages - 2 > PAGE_MAX',
+    ],
+    [
+      'a buffer may not end with the last address',
+      'page + pages - 1 > PAGE_MAX',
+      'page + pages > PAGE_MAX',
+    ],
+    [
+      'a page that a buffer touches does not count',
+      '(offset + Math.max(length, 1) - 1) / PAGE_SIZE) + 1',
+      '(offset + Math.max(length, 1) - 2) / PAGE_SIZE) + 1',
+    ],
+    ['a known area may be too short', 'if (count >= pages && this.#areas', 'if (this.#areas'],
+    [
+      'areas lie over each other',
+      'this.#areaCount = first + pages;',
+      'this.#areaCount = first + 1;',
+    ],
+    [
+      'a search stops one too early',
+      'if (this.#buffers[middle]! <= positionPage)',
+      'if (this.#buffers[middle]! < positionPage)',
+    ],
+    [
+      'the offset into a buffer is lost',
+      'this.#bufferPages[index]! + (positionPage - this.#buffers[index]!)',
+      'this.#bufferPages[index]!',
+    ],
+  ),
+  ...plant(
+    'ring-memory',
+    'view-list.ts',
+    [
+      'a view is taken for another',
+      'view === undefined || view.byteOffset !== at || view.length !== length',
+      'view === undefined || view.byteOffset !== at',
+    ],
+    ['the bytes of a list add up', 'this.#count = 0;\n    this.sizeBytes = 0;', 'this.#count = 0;'],
   ),
 ];
