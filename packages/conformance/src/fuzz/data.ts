@@ -20,6 +20,8 @@ export type Reach = 'data' | 'nowhere' | 'elsewhere';
 
 /** What is there at first. */
 const FIRST = Uint8Array.from({ length: DATA_BYTES }, (_, at) => (at * 7) ^ (at >>> 8));
+/** What is there while it is looked at. */
+const SEEN = new Uint8Array(DATA_BYTES);
 /** No two of the first 256 places begin alike. */
 const PATTERNS = Uint8Array.from({ length: 256 + ACCESS_MAX }, (_, at) => at * 11 + (at >>> 8) * 3);
 
@@ -29,14 +31,12 @@ export class Data {
   readonly #piece: Uint8Array = new Uint8Array(ACCESS_MAX);
   #reached: readonly Piece[] | undefined;
   #reach: Reach = 'nowhere';
-  readonly #expected: Uint8Array = new Uint8Array(DATA_BYTES);
-  readonly #seen: Uint8Array = new Uint8Array(DATA_BYTES);
+  readonly #expected: Uint8Array = FIRST.slice();
   #pattern = 0;
 
   constructor(guest: Guest) {
     this.#guest = guest;
-    this.#expected.set(FIRST);
-    guest.writeData(this.#expected);
+    guest.writeData(FIRST);
   }
 
   /** Whatever is there now is as it should be. */
@@ -147,19 +147,19 @@ export class Data {
 
   /** True if every byte is as it should be. */
   get isUntouched(): boolean {
-    this.#guest.readData(this.#seen);
-    return sameBytes(this.#seen, this.#expected);
+    this.#guest.readData(SEEN);
+    return sameBytes(SEEN, this.#expected);
   }
 
   /** Checks every byte. */
   check(): void {
     if (this.isUntouched) return;
-    const at = this.#seen.findIndex((byte, index) => byte !== this.#expected[index]);
+    const at = SEEN.findIndex((byte, index) => byte !== this.#expected[index]);
     const address = this.#guest.dataAddress + BigInt(at);
     throw new Deviation(
       'memory',
       'a byte is changed that no access may reach',
-      `0x${address.toString(16)} holds ${this.#seen[at]}, not ${this.#expected[at]}`,
+      `0x${address.toString(16)} holds ${SEEN[at]}, not ${this.#expected[at]}`,
     );
   }
 

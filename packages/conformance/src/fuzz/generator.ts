@@ -116,7 +116,7 @@ export class Generator {
     this.#batches = random.pick([[1], [1, 2, 3], [8, 32], [BATCH_MAX], [1, 5, BATCH_MAX]]);
     this.#operations = swarm(random, slow ? SLOW_OPERATIONS : OPERATIONS);
     // So many requests at once are seldom worth their time.
-    const turns = target.quietMs === 0 && setup.format === 'split' && random.once(slow ? 60 : 12);
+    const turns = target.quietMs === 0 && setup.format === 'split' && random.once(slow ? 60 : 16);
     this.#untilTurn = turns ? 1 + random.number(50) : 0;
   }
 
@@ -145,12 +145,12 @@ export class Generator {
         // Most streams are to become long ones.
         return this.#random.once(8) ? this.#reset() : this.next();
       case 'save':
-        return this.#random.once(12) ? { kind: 'save' } : this.next();
+        return this.#random.once(32) ? { kind: 'save' } : this.next();
       case 'queue':
         return {
           kind: 'queue',
-          queue: this.#random.pick([IommuQueue.REQUEST, IommuQueue.EVENT]),
-          act: this.#random.pick(['listen', 'listen', 'ignore', 'renew']),
+          queue: this.#random.once(3) ? IommuQueue.EVENT : IommuQueue.REQUEST,
+          act: this.#random.pick(QUEUE_ACTS),
         };
       case 'disorder':
         if (this.#random.once(3) && !this.#careful)
@@ -277,11 +277,15 @@ export class Generator {
   }
 
   #sizes(): number[] {
-    return Array.from({ length: this.#random.number(4) }, () => 1 + this.#random.number(20));
+    const sizes: number[] = [];
+    for (let count = this.#random.number(4); count > 0; count -= 1)
+      sizes.push(1 + this.#random.number(20));
+    return sizes;
   }
 }
 
 const TAIL = 4;
+const QUEUE_ACTS = ['listen', 'listen', 'listen', 'ignore', 'ignore', 'renew'] as const;
 const TURN_MAX = 0xffff;
 /** Positions before the last one, so that what follows goes around the corner. */
 const TURN_SHORT = 100;

@@ -62,6 +62,12 @@ export class Guest {
   /** The used ring of the request queue, and its size. */
   #requestUsed = 0;
   #queueSize = 0;
+  /** What became of the last batch. */
+  readonly #completions: (Completion | undefined)[] = [];
+  /** Requests that came back, by slot, with their used lengths. */
+  readonly #takenSlots: Uint32Array = new Uint32Array(BATCH_MAX);
+  readonly #takenBytes: Uint32Array = new Uint32Array(BATCH_MAX);
+  #takenCount = 0;
   /** True once the guest has written into it. */
   #usedForged = false;
   /** True once the device has shown that it needs a reset. */
@@ -109,25 +115,23 @@ export class Guest {
   }
 
   /**
-   * Sends requests with as few notifications as the rings allow. A completion is undefined if none came, which only a
-   * device does that needs a reset.
+   * Sends requests, up to `BATCH_MAX`, with as few notifications as the rings allow. A completion is undefined if none
+   * came, which only a device does that needs a reset. Completions are good until the next batch.
    *
    * @throws {TargetFailure} for silence without a reason. @throws {Deviation} for what no answer may be.
    */
   batch(steps: readonly RequestStep[]): Completions {
-    const completions: (Completion | undefined)[] = steps.map(() => undefined);
-    for (let from = 0; from < steps.length; from += BATCH_MAX) {
-      this.#slots.begin();
-      const end = Math.min(from + BATCH_MAX, steps.length);
-      for (let index = from; index < end; index += 1) {
-        const step = steps[index]!; // Below the length.
-        if (this.#add(step, index - from)) continue;
-        // The ring is full, or the device gone.
-        if (!this.#flush(steps, from, completions) || !this.#add(step, index - from))
-          return completions;
-      }
-      if (!this.#flush(steps, from, completions)) return completions;
+    const completions = this.#completions;
+    completions.length = 0;
+    this.#slots.begin();
+    for (let slot = 0; slot < steps.length; slot += 1) {
+      const step = steps[slot]!; // Below the length.
+      completions.push(undefined);
+      if (this.#add(step, slot)) continue;
+      // The ring is full, or the device gone.
+      if (!this.#flush(steps) || !this.#add(step, slot)) return completions;
     }
+    this.#flush(steps);
     return completions;
   }
 
@@ -250,7 +254,7 @@ export class Guest {
   }
 
   /** Publishes, notifies, and takes all completions; false if the device needs a reset instead. */
-  #flush(steps: readonly RequestStep[], from: number, into: (Completion | undefined)[]): boolean {
+  #flush(steps: readonly RequestStep[]): boolean {
     const queue = this.#requests;
     if (queue === undefined) return false;
     const slots = this.#slots;
@@ -259,31 +263,33 @@ export class Guest {
     this.#between?.();
     this.#between = undefined;
     if (wanted) this.#notify(IommuQueue.REQUEST, queue);
-    let left = queue.inFlight;
-    const taken: number[] = [];
-    const lengths: number[] = [];
-    const take = (): boolean => {
-      for (let slot = queue.take(); slot !== Taken.EMPTY; slot = queue.take()) {
-        if (slot === Taken.BROKEN)
-          throw new Deviation('ring', 'request queue', queue.fault ?? 'the queue is broken');
-        taken.push(slot);
-        lengths.push(queue.takenBytes);
-        left -= 1;
-      }
-      return left <= 0;
-    };
-    const answered = this.target.wait(take, ANSWER_MS);
+    this.#takenCount = 0;
+    const answered = this.target.wait(this.#take, ANSWER_MS);
     slots.read(answers);
-    for (let index = 0; index < taken.length; index += 1) {
-      const slot = taken[index]!; // Below the length, as the next.
-      const step = steps[from + slot]!; // The token of a chain that was added.
-      into[from + slot] = slots.completion(step, slot, lengths[index]!);
+    for (let index = 0; index < this.#takenCount; index += 1) {
+      const slot = this.#takenSlots[index]!; // Below the length, as the next two.
+      const bytes = this.#takenBytes[index]!;
+      this.#completions[slot] = slots.completion(steps[slot]!, slot, bytes);
     }
-    if (taken.length > 0) this.#notices?.check(IommuQueue.REQUEST);
+    if (this.#takenCount > 0) this.#notices?.check(IommuQueue.REQUEST);
     if (answered) return true;
     if (!this.needsReset) throw new TargetFailure('hang', 'a request never comes back');
     return false;
   }
+
+  /** Takes what came back; true if that is all. Made once: it is asked for every batch. */
+  readonly #take = (): boolean => {
+    const queue = this.#requests;
+    if (queue === undefined) return true;
+    for (let slot = queue.take(); slot !== Taken.EMPTY; slot = queue.take()) {
+      if (slot === Taken.BROKEN)
+        throw new Deviation('ring', 'request queue', queue.fault ?? 'the queue is broken');
+      this.#takenSlots[this.#takenCount] = slot;
+      this.#takenBytes[this.#takenCount] = queue.takenBytes;
+      this.#takenCount += 1;
+    }
+    return queue.inFlight === 0;
+  };
 
   /** @throws {Deviation} if the request queue is served while it is not enabled. */
   #checkStill(): void {

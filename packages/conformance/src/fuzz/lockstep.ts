@@ -378,7 +378,7 @@ export class Lockstep {
   #lookAtBooks(): void {
     const { books } = this.#target;
     if (books !== undefined) checkBooks(this.#target, books, this.model);
-    this.#untilBooks = sizeOf(this.model) / LOOK_SHARE;
+    this.#untilBooks = (LOOK_SIZE + sizeOf(this.model)) / LOOK_SHARE;
   }
 
   #lookAtAll(): void {
@@ -392,5 +392,6 @@ export class Lockstep {
 
 /** Resets of a stream that would be lost otherwise. */
 const RESETS_MAX = 200;
-/** Mappings looked at for each step. */
+/** Mappings looked at for each step, and what a look costs apart from them, in mappings. */
 const LOOK_SHARE = 4;
+const LOOK_SIZE = 8;

@@ -8,6 +8,7 @@ import { BATCH_MAX, FILL, GUARD_BYTES, Place, READABLE_MAX, WRITABLE_MAX } from 
 import type { RequestStep } from './stream.ts';
 
 const ANSWERS_BYTES = BATCH_MAX * (WRITABLE_MAX + GUARD_BYTES);
+const ANSWERS_FIRST = 0x1000;
 /** What writable bytes hold beforehand: the most there are, and as many as some request had, by their number. */
 const UNWRITTEN = new Uint8Array(ANSWERS_BYTES).fill(FILL);
 const FILLED: Uint8Array[] = [];
@@ -20,7 +21,8 @@ export class RequestSlots {
   readonly #high: number;
   readonly #low: number;
   readonly #requests: Uint8Array = new Uint8Array(BATCH_MAX * READABLE_MAX);
-  readonly #answers: Uint8Array = new Uint8Array(ANSWERS_BYTES);
+  /** It grows to what batches need. */
+  #answers: Uint8Array = new Uint8Array(ANSWERS_FIRST);
   /** Where the answer of each slot begins. */
   readonly #places: Uint32Array = new Uint32Array(BATCH_MAX);
   /** Slots from here to there are not in memory yet, nor room for their answers. */
@@ -91,7 +93,15 @@ export class RequestSlots {
   read(from: number): void {
     const bytes = this.#endAnswer - from;
     const at = this.#window + Place.ANSWERS + from;
+    if (this.#answers.length < this.#endAnswer) this.#grow(from);
     if (bytes > 0) this.#memory.read(at, this.#answers, from, bytes);
+  }
+
+  /** Room for all answers; those up to a place are kept. */
+  #grow(kept: number): void {
+    const before = this.#answers.subarray(0, kept);
+    this.#answers = new Uint8Array(Math.min(2 * this.#endAnswer, ANSWERS_BYTES));
+    this.#answers.set(before);
   }
 
   /** The answer in a slot, until the next batch. @throws {Deviation} if bytes behind it are written. */
