@@ -42,11 +42,16 @@ const WITHOUT_EFFECT: ReadonlySet<string> = new Set<string>([
   ] satisfies ChoiceName[]),
 ]);
 
+/** Bytes up to the last one that was written. */
+export function endOf({ before, after }: Completion): number {
+  let end = after.length;
+  while (end > 0 && after[end - 1] === before[end - 1]) end -= 1;
+  return end;
+}
+
 /** The status in what came back, wherever it stands; undefined if nothing was written. */
-export function statusOf({ before, after }: Completion): number | undefined {
-  let last = after.length - 1;
-  while (last >= 0 && after[last] === before[last]) last -= 1;
-  return after[last + 1 - RequestTail.size];
+export function statusOf(completion: Completion): number | undefined {
+  return completion.after[endOf(completion) - RequestTail.size];
 }
 
 /** The device needs a reset, for whatever reason. */

@@ -39,6 +39,17 @@ export class Data {
     guest.writeData(FIRST);
   }
 
+  /** Writes what was there at first. */
+  begin(): void {
+    this.#expected.set(FIRST);
+    this.#guest.writeData(this.#expected);
+  }
+
+  /** True if the other holds the same, as far as both were last looked at. */
+  equals(other: Data): boolean {
+    return sameBytes(this.#expected, other.#expected);
+  }
+
   /** Whatever is there now is as it should be. */
   accept(): void {
     this.#guest.readData(this.#expected);

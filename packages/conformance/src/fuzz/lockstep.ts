@@ -345,7 +345,9 @@ export class Lockstep {
   }
 
   #reset({ of, refuse }: ResetStep, look = true): void {
-    const system = of === 'system' && this.#target.resets.includes('system');
+    // What a device keeps over its own reset is not known of what it did meanwhile.
+    const whole = of === 'system' || (this.#wild && !this.#oracle.strict);
+    const system = whole && this.#target.resets.includes('system');
     if (system) {
       this.#target.reset?.('system');
       this.#oracle.each((model) => model.systemReset());

@@ -1,6 +1,5 @@
 /** What knows how a target should behave: one model if its choices are known, or else all that agree so far. */
 
-import { RequestTail } from '@viommu/common';
 import { type Answer, type Completion, agrees } from '../model/answer.ts';
 import type { AccessPrediction } from '../model/access.ts';
 import type { Choices } from '../model/choice.ts';
@@ -8,7 +7,7 @@ import { Follower } from '../model/follower.ts';
 import type { Model } from '../model/model.ts';
 import type { Prediction } from '../model/prediction.ts';
 import type { DeviceTarget } from '../target.ts';
-import { adopt, breakDown } from './adoption.ts';
+import { adopt, breakDown, endOf } from './adoption.ts';
 import { type Deviation, signatureOf } from './deviation.ts';
 import { modelOf } from './platform.ts';
 import { answerDeviation, lengthDeviation } from './wording.ts';
@@ -75,7 +74,7 @@ export class Oracle {
     const found = this.#explain(expected, readable, room, completion);
     if (found !== undefined) return { ...found, wrong: 'nothing' };
     if (completion !== undefined) {
-      for (const usedLength of new Set([expected.answer.usedLength, room, TAIL_BYTES])) {
+      for (const usedLength of new Set([expected.answer.usedLength, endOf(completion), room])) {
         const other = this.#explain(expected, readable, room, { ...completion, usedLength });
         if (other !== undefined) return { ...other, wrong: 'length' };
       }
@@ -189,5 +188,3 @@ export class Oracle {
     this.#model = this.#follower?.models[0] ?? this.#model;
   }
 }
-
-const TAIL_BYTES = RequestTail.size;

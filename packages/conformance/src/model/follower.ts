@@ -19,6 +19,14 @@ const CANDIDATES_MAX = 64;
 /** What the same device does now so, now so: in which order it comes upon mappings is nobody's business. */
 const INCONSTANT: ReadonlySet<ChoiceName> = new Set<ChoiceName>(['unmapCutRemoves']);
 
+/** Rules by which a request is refused and does something all the same: then it matters which rule came first. */
+const HALF: ReadonlySet<string> = new Set<ChoiceName>([
+  'attachMismatch',
+  'attachMismatchAlone',
+  'unmapCut',
+  'unmapReserved',
+]);
+
 interface Candidate {
   readonly model: Model;
   /** Silent choices that this candidate stands for. */
@@ -132,7 +140,9 @@ function explanations(
   const expected = model.predict(readable, room);
   const silent = (name: ChoiceName): boolean => SILENT.has(name) && !settled.has(name);
   if (fits(expected)) {
-    const doubtful = expected.asked.some(silent) || expected.rules.length > 1;
+    const { asked, rules } = expected;
+    const doubtful =
+      asked.some(silent) || (rules.length > 1 && rules.some((rule) => HALF.has(rule)));
     if (!doubtful) return [{ prediction: expected, chosen: {} }];
     return model.alternatives(readable, room, silent).filter(({ prediction }) => fits(prediction));
   }

@@ -62,6 +62,13 @@ export interface PeerProcessOptions {
   readonly lost?: LostError;
 }
 
+/** All that this thread has to end. */
+const running = new Set<PeerProcess>();
+
+function endAll(): void {
+  for (const peer of running) peer.dispose();
+}
+
 /**
  * One running peer. Whoever makes it disposes of it. Its folder is gone as soon as the peer has opened what is in it, so
  * that nothing is left behind, however this process or its thread ends.
@@ -90,7 +97,8 @@ export class PeerProcess implements Disposable {
     const folder = mkdtempSync(
       join(existsSync(MEMORY_FOLDER) ? MEMORY_FOLDER : tmpdir(), 'viommu-'),
     );
-    process.once('exit', this.#atExit);
+    if (running.size === 0) process.on('exit', endAll);
+    running.add(this);
     try {
       const commands = join(folder, 'q.in');
       const replies = join(folder, 'q.out');
@@ -156,7 +164,8 @@ export class PeerProcess implements Disposable {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    process.removeListener('exit', this.#atExit);
+    running.delete(this);
+    if (running.size === 0) process.removeListener('exit', endAll);
     // Numbers of descriptors are used again, for other files.
     this.qtest?.close();
     for (const descriptor of this.#descriptors) closeSync(descriptor);
@@ -170,8 +179,6 @@ export class PeerProcess implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
-
-  readonly #atExit = (): void => this.dispose();
 
   #spawn(pipe: string, words: readonly string[]): ChildProcess {
     const life = (this.#lifeMs / 1000).toFixed(3);
