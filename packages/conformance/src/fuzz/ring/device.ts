@@ -19,7 +19,7 @@ export const ringDevice: Fuzzer = {
   name: 'ring-device',
   about:
     "the device's side of queues: lawful rings, broken ones and random bytes, against plain ones",
-  smokeSeeds: 400,
+  smokeSeeds: 300,
   run(random, journal) {
     for (let lives = 1 + random.number(LIVES); lives > 0; lives -= 1) {
       const world = new DeviceWorld(random);

@@ -11,7 +11,7 @@ const STEPS = 70;
 export const ringDriver: Fuzzer = {
   name: 'ring-driver',
   about: "the driver's side of queues: in front of a plain device, lawful or hostile",
-  smokeSeeds: 300,
+  smokeSeeds: 250,
   run(random, journal) {
     for (let lives = 1 + random.number(LIVES); lives > 0; lives -= 1) {
       const hostile = random.once(2);

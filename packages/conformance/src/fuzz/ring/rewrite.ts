@@ -34,7 +34,7 @@ const ANSWER = Uint8Array.of(1, 2, 3, 4, 5, 6, 7);
 export const ringRewrite: Fuzzer = {
   name: 'ring-rewrite',
   about: 'what reads rings and requests, with every byte changed as soon as it was read',
-  smokeSeeds: 150,
+  smokeSeeds: 300,
   run(random, journal) {
     for (let lives = 1 + random.number(LIVES); lives > 0; lives -= 1) {
       const kind = random.pick([handled, handled, served, taken]);
