@@ -42,7 +42,7 @@ export class PackedDeviceRing implements DeviceRing {
   readonly #given: WeakSet<DriverChain> = new WeakSet();
   /** The device itself wrote where it must not, and cannot tell who changed a slot. */
   #spoilt = false;
-  /** Chains in the device's hands, and what of them it has written over as it may: used descriptors come in a row. */
+  /** Chains in the device's hands, and what of them is free by now: used descriptors come in a row. */
   readonly #mine: Set<DriverChain> = new Set();
   readonly #overwritten: WeakSet<Snapshot> = new WeakSet();
 
@@ -115,8 +115,14 @@ export class PackedDeviceRing implements DeviceRing {
     const at = this.#slotAt(slot);
     const { addr } = readStruct(memory, PackedDescriptor, at);
     this.#mine.delete(chain);
+    // All slots of the list are free then, whoever had them: the driver may describe others there.
+    const freed = new Set(
+      Array.from({ length: chain.slots }, (_, ahead) =>
+        this.#slotAt(this.#ahead(this.#used, ahead).slot),
+      ),
+    );
     for (const { snapshots } of this.#mine)
-      for (const one of snapshots) if (one.address === at) this.#overwritten.add(one);
+      for (const one of snapshots) if (freed.has(one.address)) this.#overwritten.add(one);
     writeStruct(memory, PackedDescriptor, at, {
       addr,
       len: usedBytes,
