@@ -1,0 +1,13 @@
+/**
+ * A thread of the fuzzer that learns from what its inputs reach: it instruments our packages before it loads them, and is
+ * `shard-worker.ts` then.
+ */
+
+import { installHook } from './feedback/hook.ts';
+import type runShardTask from './shard-worker.ts';
+
+/** Why nothing is instrumented here, if that is so. */
+export const obstacle: string | undefined = installHook();
+
+const runTask: typeof runShardTask = (await import('./shard-worker.ts')).default;
+export default runTask;
