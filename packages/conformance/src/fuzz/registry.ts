@@ -1,19 +1,32 @@
 /** All fuzzers, by name. With our own device and driver they find nothing; `canary` always does. */
 
-import { coreTarget } from '../targets/core.ts';
-import { coreDriver } from '../targets/driver-core.ts';
 import { Deviation } from './deviation.ts';
+import { runHonest } from './driver/honest.ts';
+import { runHostile } from './driver/hostile.ts';
 import type { Fuzzer } from './fuzzer.ts';
-import { runHostile } from './hostile-device.ts';
+import { ringDevice, ringDriver, ringMemory, ringRace, ringRewrite } from './ring/index.ts';
+import { simulation } from '../simulation/simulation.ts';
 
 /** Those that bring all they need. Streams, which any device can be tried with, are apart. */
 export const FUZZERS: readonly Fuzzer[] = [
   {
+    name: 'driver',
+    about: 'our driver in front of honest devices of every kind, and all that it promises',
+    smokeSeeds: 120,
+    run: runHonest,
+  },
+  {
     name: 'hostile',
     about: 'our driver in front of a device that breaks rules',
-    smokeSeeds: 100,
-    run: (random, journal) => runHostile(coreDriver, coreTarget, random, journal),
+    smokeSeeds: 60,
+    run: runHostile,
   },
+  ringDevice,
+  ringDriver,
+  ringMemory,
+  ringRewrite,
+  ringRace,
+  simulation,
 ];
 
 /** Must be found, sooner or later: it shows that what runs fuzzers reports what they find. */

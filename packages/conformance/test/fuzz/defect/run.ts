@@ -7,8 +7,13 @@ import type { DefectOutcome, DefectTask } from './worker.ts';
 /** A stream that does not end is a finding too: the thread is ended this much later. */
 const HANG_S = 10;
 
-export async function seek(defect: Defect, seconds: number): Promise<DefectOutcome> {
-  const workerData: DefectTask = { defect, seconds };
+/** `fuzzer` alone looks for it, or all in turns if absent. */
+export async function seek(
+  defect: Defect,
+  seconds: number,
+  fuzzer?: string,
+): Promise<DefectOutcome> {
+  const workerData: DefectTask = { defect, seconds, ...(fuzzer !== undefined && { fuzzer }) };
   const worker = new Worker(new URL('worker.ts', import.meta.url), { workerData, stderr: true });
   const begun = performance.now();
   return new Promise((resolve, reject) => {
@@ -18,7 +23,16 @@ export async function seek(defect: Defect, seconds: number): Promise<DefectOutco
       void worker.terminate();
     };
     const timer = setTimeout(
-      () => end({ matter: 'hang', seconds: (performance.now() - begun) / 1000, requests: 0 }),
+      () => {
+        const tookS = (performance.now() - begun) / 1000;
+        end({
+          matter: 'hang',
+          fuzzer: fuzzer ?? '',
+          seconds: tookS,
+          ownSeconds: tookS,
+          requests: 0,
+        });
+      },
       (seconds + HANG_S) * 1000,
     );
     worker.once('message', end);

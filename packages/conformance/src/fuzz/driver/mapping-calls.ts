@@ -1,0 +1,178 @@
+/** Calls about mappings, and what the driver promises of each. */
+
+import { PAGE_MAX, addressAt, guestPhysical, iova } from '@viommu/common';
+import {
+  iotlbSync,
+  iotlbSyncMap,
+  iovaToPhys,
+  mapPages,
+  mapRange,
+  unmapPages,
+  unmapRange,
+} from '@viommu/driver';
+import { Caller } from './caller.ts';
+import type { PromisedDomain } from './promise.ts';
+
+const PROTECTIONS = [3, 3, 1, 2, 3 | 8, 3 | 16, 16, 0, 4, 64, 3 | 32];
+
+export class MappingCalls extends Caller {
+  map(): void {
+    const domain = this.domain(false);
+    if (domain === undefined) return;
+    const random = this.random;
+    const count = random.pick([1, 2, 1, 5, 1, 0x200]);
+    const start = random.once(8) ? random.pick(this.#edges(count)) : this.page(domain);
+    const phys = random.pick([
+      0x4_0000 + random.number(64),
+      0,
+      PAGE_MAX - count + 1,
+      PAGE_MAX - count + 2,
+      0x10_0000,
+      0xf_ffff,
+    ]);
+    this.#mapOne(domain, start, phys, count, random.once(4) ? random.pick(PROTECTIONS) : 3);
+  }
+
+  /** Many single pages, and mostly one sync for all. */
+  mapMany(): void {
+    const domain = this.domain(false);
+    if (domain === undefined) return;
+    const random = this.random;
+    const first = this.page(domain);
+    const step = random.pick([1, 1, 2, 3, -1]);
+    const pages = random.pick([4, 20, 40, 70, 150]);
+    const { notifications } = this.world.opponent;
+    const room = this.promises.capacity - this.driver.requests.inFlight;
+    for (let page = 0; page < pages; page += 1)
+      this.#mapOne(domain, first + page * step, 0x4_0000 + page, 1, 3);
+    if (pages <= room && this.world.opponent.notifications !== notifications)
+      this.fail('mapping notifies the device', `${pages} pages`);
+    if (!random.once(4))
+      this.#syncMap(domain, Math.min(first, first + (pages - 1) * step), pages * Math.abs(step));
+  }
+
+  unmap(): void {
+    const domain = this.domain(false);
+    if (domain === undefined) return;
+    const random = this.random;
+    const known = domain.mappings.length > 0 && !random.once(6);
+    const begin = known ? random.pick(domain.mappings) : undefined;
+    const start = begin?.start ?? Math.min(this.page(domain), PAGE_MAX);
+    const count =
+      random.once(2) && begin !== undefined
+        ? begin.last - begin.start + 1
+        : random.pick([1, 2, 5, 20, 200, 0x1_0000, 0]);
+    this.#unmapOne(domain, start, count, random.once(4));
+  }
+
+  /** Mappings that lie behind each other, one by one. */
+  unmapMany(): void {
+    const domain = this.domain(false);
+    if (domain === undefined || domain.mappings.length === 0) return;
+    const first = this.random.number(domain.mappings.length);
+    const some = domain.mappings.slice(first, first + this.random.pick([3, 2, 8]));
+    for (const { start, last } of some) this.#unmapOne(domain, start, last - start + 1, false);
+    this.syncAll();
+  }
+
+  /** The same pages as part of another mapping, before anybody knows what became of the first. */
+  remap(): void {
+    const domain = this.domain(false);
+    if (domain === undefined) return;
+    const start = this.page(domain);
+    const [count, other] = [this.random.pick([1, 2]), this.random.pick([3, 1, 2])];
+    this.#mapOne(domain, start, 0x5_0000, count, 3);
+    this.#unmapOne(domain, start, count, false);
+    this.#mapOne(domain, start, 0x6_0000, other, 3);
+    this.syncAll();
+  }
+
+  syncMap(): void {
+    const domain = this.domain(true);
+    if (domain !== undefined)
+      this.#syncMap(domain, this.page(domain) - 2, this.random.pick([1000, 1, 8]));
+  }
+
+  sync(): void {
+    const domain = this.domain(true);
+    if (domain === undefined) return;
+    this.waitFor(() => iotlbSync(domain.api), domain.attached.size > 0);
+    this.promises.sync(domain);
+  }
+
+  /** Questions, which change nothing. */
+  ask(): void {
+    const domain = this.domain(true);
+    if (domain === undefined) return;
+    const page = Math.min(this.page(domain), PAGE_MAX - 3);
+    const expected = this.promises.translate(domain, page);
+    const outcome = this.call('translate', [domain.number, page], () =>
+      iovaToPhys(domain.api, iova(addressAt(page, 0x123))),
+    );
+    this.expect(outcome, undefined);
+    const where = expected < 0 ? null : guestPhysical(addressAt(expected, 0x123));
+    if (outcome.code === undefined && outcome.value !== where)
+      this.fail('an address leads elsewhere', `${outcome.value}`);
+    if (domain.api.isStuck(page, 4) !== this.promises.isStuck(domain, page, 4))
+      this.fail('what is stuck is not known', `${page}`);
+    const reserved = this.promises.reservedIn(domain, page, page + 3);
+    if (domain.api.touchesReserved(page, page + 3) !== reserved)
+      this.fail('what is reserved is not known', `${page}`);
+  }
+
+  #mapOne(
+    domain: PromisedDomain,
+    start: number,
+    phys: number,
+    count: number,
+    protection: number,
+  ): void {
+    const bytes = start >= 0 && start <= PAGE_MAX && phys <= PAGE_MAX && this.random.once(8);
+    const outcome = this.call('map', [domain.number, start, phys, count, protection], () =>
+      bytes
+        ? void mapRange(
+            domain.api,
+            iova(addressAt(start, 0)),
+            guestPhysical(addressAt(phys, 0)),
+            BigInt(count) * 4096n,
+            protection,
+          )
+        : mapPages(domain.api, start, phys, count, protection),
+    );
+    this.expect(outcome, this.promises.map(domain, start, phys, count, protection));
+  }
+
+  #unmapOne(domain: PromisedDomain, start: number, count: number, bytes: boolean): void {
+    const outcome = this.call('unmap', [domain.number, start, count], () =>
+      bytes
+        ? Number(unmapRange(domain.api, iova(addressAt(start, 0)), BigInt(count) * 4096n)) / 4096
+        : unmapPages(domain.api, start, count),
+    );
+    const expected = this.promises.unmap(domain, start, count);
+    this.expect(outcome, undefined);
+    if (outcome.code === undefined && outcome.value !== expected)
+      this.fail('another number of pages is unmapped', `${outcome.value} for ${expected}`);
+  }
+
+  #syncMap(domain: PromisedDomain, start: number, count: number): void {
+    const outcome = this.waitFor(
+      () => iotlbSyncMap(domain.api, start, count),
+      domain.attached.size > 0,
+      true,
+    );
+    this.expect(outcome, this.promises.syncMap(domain, start, count));
+  }
+
+  /** Where `count` pages just fit, or just do not. */
+  #edges(count: number): number[] {
+    const { firstPage, lastPage } = this.promises;
+    return [
+      firstPage,
+      firstPage - 1,
+      lastPage - count + 1,
+      lastPage - count + 2,
+      lastPage,
+      0,
+    ].filter((page) => page >= 0);
+  }
+}
