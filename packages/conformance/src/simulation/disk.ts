@@ -33,6 +33,11 @@ export class Disk {
     this.#page = guest.system.ram.allocatePages(BUFFERS);
   }
 
+  /** Requests are under way. */
+  get busy(): boolean {
+    return this.#flights.size > 0;
+  }
+
   plug(): void {
     const { system, plan } = this.#guest;
     const { pollsMax = 0 } = plan.driver;

@@ -199,7 +199,9 @@ export class Guest {
     for (const [name, count] of Object.entries(driver.log.counters))
       if (!DRIVER_HARMLESS.has(name) && count > 0)
         stage.fail('log', `nothing is wrong, and the driver counts ${name}`);
-    if (driver.requests.inFlight > 0) return;
+    // A request of the disk whose mapping was refused keeps it until it is reaped.
+    const refused = this.plan.device.limits !== undefined && this.disk?.busy === true;
+    if (driver.requests.inFlight > 0 || refused) return;
     try {
       verify(driver, this.host.iommu.iommu);
     } catch (error) {

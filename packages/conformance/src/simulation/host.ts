@@ -55,6 +55,8 @@ export class Host {
   /** Register writes that nobody waits for. */
   readonly #posted: (() => void)[] = [];
   #state: 'awake' | 'drowsy' | 'asleep' | 'dead' = 'awake';
+  /** Turns in which it found nothing to do. */
+  #idleTurns = 0;
   #busyUntilMs = 0;
   #accessesLeft = Infinity;
   #downMs = 0;
@@ -126,6 +128,7 @@ export class Host {
   wake(): void {
     if (this.#state === 'dead' || this.#state === 'awake') return;
     this.#state = 'awake';
+    this.#idleTurns = 0;
     this.#run(() => {
       this.#mmio.suppress();
       this.#disk?.suppress();
@@ -146,7 +149,9 @@ export class Host {
         this.#disk?.suppress();
       }
       const served = this.#mmio.serve();
-      this.#state = (this.#disk?.serve() ?? false) || served ? 'awake' : 'drowsy';
+      const worked = (this.#disk?.serve() ?? false) || served;
+      this.#idleTurns = worked ? 0 : this.#idleTurns + 1;
+      this.#state = this.#idleTurns > this.#plan.hostPolls ? 'drowsy' : 'awake';
     });
     return true;
   }

@@ -241,6 +241,11 @@ export class Lending {
   #placed(engine: Engine, loan: Loan): void {
     const { stage, plan } = this.#guest;
     loan.state = 'live';
+    stage.check(
+      stage.excused || engine.reach === 'all' || this.#guest.driver.requests.inFlight === 0,
+      'sync',
+      'a mapping is told to be there before the device has answered',
+    );
     engine.placed(loan);
     const last = engine.plan.dmaMask ?? (1n << 64n) - 1n;
     const { inputRange } = plan.device;
@@ -261,6 +266,8 @@ export class Lending {
   }
 
   #refused(engine: Engine, loan: Loan): void {
+    // What there was of a list before one of its buffers was refused waits for a flush, if the domain is lazy.
+    if (loan.kind === 'list') engine.device?.group?.domain?.cookie?.drain();
     engine.loans.delete(loan);
     for (const { page } of loan.pieces) this.#guest.system.ram.freePages(page);
     this.#mayRefuse(

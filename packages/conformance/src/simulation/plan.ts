@@ -52,6 +52,8 @@ export interface EnginePlan {
 export interface Plan {
   readonly device: IommuDeviceOptions;
   readonly driver: Partial<IommuDriverOptions>;
+  /** Turns without work before the host asks for notifications and sleeps. */
+  readonly hostPolls: number;
   /** The driver asks for turns itself in place of polling and sleeping. */
   readonly idle: boolean;
   readonly commandLine: string;
@@ -126,6 +128,7 @@ export function makePlan(random: Random): Plan {
       eventQueueSize: random.pick([16, 2, 4]),
       pollsMax: random.pick([0, 1, 3]),
     },
+    hostPolls: random.pick([0, 3, 12]),
     idle: random.once(4),
     commandLine: [
       random.pick(POLICIES),
