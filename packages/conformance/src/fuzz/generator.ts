@@ -49,12 +49,18 @@ const SLOW_OPERATIONS: Readonly<Record<Operation, number>> = {
   attach: 3,
   detach: 1.5,
   access: 6,
-  config: 0.5,
+  config: 0.3,
+  disorder: 0.5,
 };
 
+/** Fields of requests; how many bytes requests and buffers have, and which they are; rings. */
+export type Wrong = 'value' | 'frame' | 'ring';
+
+const ALL_WRONGS: readonly Wrong[] = ['value', 'frame', 'ring'];
+
 export interface GeneratorOptions {
-  /** The driver keeps to the rules: no request has something wrong with it. */
-  readonly careful?: boolean;
+  /** What the driver may do wrong; all of it if absent. */
+  readonly wrongs?: readonly Wrong[] | undefined;
   /** The device is in another process, which nothing but requests reaches soon. */
   readonly slow?: boolean;
 }
@@ -64,6 +70,7 @@ const ENDPOINT_EDGES = [0, 1, 0xff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_f
 const MAP_FLAGS = [1, 2, 3, 3, 3, 7];
 const ODD_FLAGS = [0, 4, 5, 8, 0x8000_0003, 0xffff_ffff];
 const LENGTHS = [1, 1, 2, 8, 64, 0x7ff, 0x800, 0xfff, 0x1000];
+const SLOW_LENGTHS = [1, 1, 2, 8, 64, 0x200];
 
 export class Generator {
   readonly #random: Random;
@@ -76,7 +83,11 @@ export class Generator {
   readonly #operations: readonly Operation[];
   /** One of so many requests has something wrong with it. */
   readonly #odd: number;
-  readonly #careful: boolean;
+  /** Or with the number of its bytes. */
+  readonly #oddFrame: number;
+  readonly #oddProbe: number;
+  readonly #lengths: readonly number[];
+  readonly #wrongs: ReadonlySet<Wrong>;
   readonly #cuts: number;
   readonly #batches: readonly number[];
   readonly #setup: Setup;
@@ -94,7 +105,7 @@ export class Generator {
     modelNow: () => Model,
     setup: Setup,
     target: DeviceTarget,
-    { careful = false, slow = false }: GeneratorOptions = {},
+    { wrongs = ALL_WRONGS, slow = false }: GeneratorOptions = {},
   ) {
     const { window } = target;
     const endpoints = target.endpoints.filter(({ role }) => role !== 'alias').map(({ id }) => id);
@@ -110,8 +121,11 @@ export class Generator {
     this.#domains = random.pick([[1], [1, 2], [1, 2, 3], DOMAIN_EDGES]);
     this.#probeRoom = config.probeSize + TAIL;
     const odd = random.pick([3, 10, 40, 200]);
-    this.#odd = careful ? NEVER : odd;
-    this.#careful = careful;
+    this.#lengths = slow ? SLOW_LENGTHS : LENGTHS;
+    this.#wrongs = new Set(wrongs);
+    this.#odd = this.#wrongs.has('value') ? odd : NEVER;
+    this.#oddFrame = this.#wrongs.has('frame') ? 2 * odd : NEVER;
+    this.#oddProbe = this.#wrongs.has('frame') ? 4 : NEVER;
     this.#cuts = random.pick([2, 8, 50]);
     this.#batches = random.pick([[1], [1, 2, 3], [8, 32], [BATCH_MAX], [1, 5, BATCH_MAX]]);
     this.#operations = swarm(random, slow ? SLOW_OPERATIONS : OPERATIONS);
@@ -134,7 +148,10 @@ export class Generator {
       case 'access':
         return this.#access();
       case 'post':
-        return { kind: 'post', bytes: this.#careful ? POSTS[0] : this.#random.pick(POSTS) };
+        return {
+          kind: 'post',
+          bytes: this.#random.pick(this.#wrongs.has('frame') ? POSTS : GOOD_POSTS),
+        };
       case 'config':
         return {
           kind: 'config',
@@ -153,7 +170,7 @@ export class Generator {
           act: this.#random.pick(QUEUE_ACTS),
         };
       case 'disorder':
-        if (this.#random.once(3) && !this.#careful)
+        if (this.#random.once(3) && this.#wrongs.has('ring'))
           this.#excursion = disorder(this.#random, this.#setup, this.#window, () =>
             this.#request(this.#random.pick(['map', 'probe', 'attach', 'unmap'])),
           );
@@ -184,14 +201,15 @@ export class Generator {
     const random = this.#random;
     let readable = this.#bytes(operation);
     let room = operation === 'probe' ? this.#probeRoom : TAIL;
-    if (random.once(4 * this.#odd)) readable[random.number(readable.length)] = random.number(256);
-    if (random.once(2 * this.#odd)) {
+    if (random.once(2 * this.#oddFrame))
+      readable[random.number(readable.length)] = random.number(256);
+    if (random.once(this.#oddFrame)) {
       const size = random.pick([0, 1, 3, 4, 5, readable.length - 1, readable.length + 1, 100]);
       const other = new Uint8Array(size);
       other.set(readable.subarray(0, size));
       readable = other;
     }
-    if (random.once(operation === 'probe' && !this.#careful ? 4 : 2 * this.#odd))
+    if (random.once(operation === 'probe' ? this.#oddProbe : this.#oddFrame))
       room = Math.max(0, random.pick([0, 1, 3, 5, 8, 50, room - 1, room + 1, room + 9, room + 4]));
     if (this.#left === 0) this.#left = random.pick(this.#batches);
     this.#left -= 1;
@@ -249,7 +267,7 @@ export class Generator {
 
   #access(): AccessStep {
     const random = this.#random;
-    const length = random.pick(LENGTHS);
+    const length = random.pick(this.#lengths);
     const address = this.#addresses.access(length);
     const room = ADDRESS_MAX - address;
     return {
@@ -291,7 +309,8 @@ const TURN_MAX = 0xffff;
 const TURN_SHORT = 100;
 /** For `once` of a random value. */
 const NEVER = 2 ** 30;
-const POSTS = [FaultRecord.size, FaultRecord.size, FaultRecord.size, 32, 23, 8, 1] as const;
+const GOOD_POSTS = [FaultRecord.size, 32];
+const POSTS = [FaultRecord.size, FaultRecord.size, FaultRecord.size, 32, 23, 8, 1];
 const BYPASS_AT = IommuConfig.offset.bypass;
 const CONFIG_WRITES = [
   { offset: BYPASS_AT, width: 1 },

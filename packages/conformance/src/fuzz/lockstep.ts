@@ -314,7 +314,7 @@ export class Lockstep {
     else if (found.fault === undefined) this.#events([]);
     else this.#events(this.model.report(endpoint, address, right, found.fault));
     // Where choices are not known, that is one.
-    if (found.fault !== undefined && this.#shortPost && this.#guest.needsReset) {
+    if (this.#shortPost && this.#guest.needsReset) {
       this.#oracle.breaks();
       this.#broken = true;
     }

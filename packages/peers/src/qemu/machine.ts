@@ -124,7 +124,13 @@ export class QemuMachine implements Disposable {
       if (polls === RESET_POLLS_MAX)
         throw new IommuError('ETIMEDOUT', 'The machine was not reset in time.');
     this.memory.refresh();
-    [this.#bus, this.#iommu] = this.#discover();
+    if (this.#options.kept !== true) {
+      [this.#bus, this.#iommu] = this.#discover();
+      return;
+    }
+    // All that was found is still there, once the device decodes the same addresses again.
+    this.#bus = new PciBus(this.qtest);
+    this.#bus.enable(IOMMU_SLOT);
   }
 
   /** Ends QEMU and starts another. Memory is zero then. */

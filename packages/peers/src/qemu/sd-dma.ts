@@ -138,29 +138,31 @@ export class SdDma {
   }
 
   #transfer(command: number, mode: number, address: number, bytes: number): void {
-    this.#command(Command.SET_BLOCK_BYTES, bytes, Answer.SHORT);
-    this.#write(Register.SYSTEM_ADDRESS, address);
-    this.#write(Register.BLOCK_SIZE, bytes);
-    this.#write(Register.BLOCK_COUNT, 1);
-    this.#write(Register.ARGUMENT, 0);
     const word = (command << 8) | DATA_PRESENT | Answer.SHORT;
-    this.#write(Register.COMMAND, ((word << 16) | mode | TransferMode.DMA) >>> 0);
+    this.#writeAll([
+      ...commandWrites(Command.SET_BLOCK_BYTES, bytes, Answer.SHORT),
+      [Register.SYSTEM_ADDRESS, address],
+      [Register.BLOCK_SIZE, bytes],
+      [Register.BLOCK_COUNT, 1],
+      [Register.ARGUMENT, 0],
+      [Register.COMMAND, ((word << 16) | mode | TransferMode.DMA) >>> 0],
+    ]);
     for (let polls = 0; polls < POLLS_MAX; polls += 1) {
       const interrupts = this.#read(Register.INTERRUPTS);
       if ((interrupts & ERRORS) !== 0) break;
-      if ((interrupts & TRANSFER_COMPLETE) !== 0) {
-        this.#write(Register.INTERRUPTS, ALL);
-        return;
-      }
+      // The next command clears it.
+      if ((interrupts & TRANSFER_COMPLETE) !== 0) return;
       if (this.#machine.accelerator === 'qtest') this.#machine.qtest.stepClock(DELAY_NANOSECONDS);
     }
     throw new IommuError('EIO', 'The controller that does the DMA does not work.');
   }
 
   #powerUp(): void {
-    this.#write(Register.POWER, POWER_ON);
-    this.#write(Register.CLOCK, CLOCK_ON);
-    this.#write(Register.INTERRUPTS_ENABLED, ALL);
+    this.#writeAll([
+      [Register.POWER, POWER_ON],
+      [Register.CLOCK, CLOCK_ON],
+      [Register.INTERRUPTS_ENABLED, ALL],
+    ]);
     this.#command(Command.GO_IDLE, 0, Answer.NONE);
     for (let tries = 0; !this.#isReady(); tries += 1)
       if (tries === POWER_UP_TRIES_MAX) throw new IommuError('EIO', 'The card does not start.');
@@ -176,9 +178,7 @@ export class SdDma {
   }
 
   #command(command: number, argument: number, answer: number): number {
-    this.#write(Register.ARGUMENT, argument);
-    this.#write(Register.COMMAND, (((command << 8) | answer) << 16) >>> 0);
-    this.#write(Register.INTERRUPTS, ALL);
+    this.#writeAll(commandWrites(command, argument, answer));
     return this.#read(Register.RESPONSE);
   }
 
@@ -186,9 +186,22 @@ export class SdDma {
     return this.#machine.qtest.read(this.#base + BigInt(offset), width);
   }
 
-  #write([offset, width]: readonly [number, Width], value: number): void {
-    this.#machine.qtest.write(this.#base + BigInt(offset), width, value);
+  #writeAll(writes: readonly RegisterWrite[]): void {
+    this.#machine.qtest.writeAll(
+      writes.map(([[offset, width], value]) => [this.#base + BigInt(offset), width, value]),
+    );
   }
+}
+
+type RegisterWrite = readonly [register: readonly [offset: number, width: Width], value: number];
+
+/** Sends a command to the card, and clears what it announces. */
+function commandWrites(command: number, argument: number, answer: number): RegisterWrite[] {
+  return [
+    [Register.ARGUMENT, argument],
+    [Register.COMMAND, (((command << 8) | answer) << 16) >>> 0],
+    [Register.INTERRUPTS, ALL],
+  ];
 }
 
 function imageOf(folder: string, slot: number): string {

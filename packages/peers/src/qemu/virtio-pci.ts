@@ -13,7 +13,7 @@ import {
 } from '../spec/pci.ts';
 import type { MirrorMemory } from './mirror-memory.ts';
 import type { PciBus, PciFunction } from './pci.ts';
-import type { Qtest, Width } from './qtest.ts';
+import type { Qtest, QtestWrite, Width } from './qtest.ts';
 
 const COMMON = PciCommonConfig.offset;
 
@@ -109,12 +109,16 @@ export class VirtioPci {
 
   /** Programs a queue and enables it. */
   enableQueue(queue: number, layout: QueueLayout): void {
-    this.#write(COMMON.queueSelect, 2, queue);
-    this.#write(COMMON.queueSize, 2, layout.size);
-    this.#writeAddress(COMMON.queueDesc, layout.descriptorArea);
-    this.#writeAddress(COMMON.queueDriver, layout.driverArea);
-    this.#writeAddress(COMMON.queueDevice, layout.deviceArea);
-    this.#write(COMMON.queueEnable, 2, 1);
+    this.#memory.publish();
+    this.#qtest.writeAll([
+      this.#to(COMMON.queueSelect, 2, queue),
+      this.#to(COMMON.queueSize, 2, layout.size),
+      ...this.#toAddress(COMMON.queueDesc, layout.descriptorArea),
+      ...this.#toAddress(COMMON.queueDriver, layout.driverArea),
+      ...this.#toAddress(COMMON.queueDevice, layout.deviceArea),
+      this.#to(COMMON.queueEnable, 2, 1),
+    ]);
+    this.#memory.refresh();
   }
 
   writeQueueReset(queue: number): void {
@@ -171,9 +175,15 @@ export class VirtioPci {
     this.#memory.refresh();
   }
 
-  #writeAddress(offset: number, address: bigint): void {
-    this.#write(offset, 4, Number(address & 0xffff_ffffn));
-    this.#write(offset + 4, 4, Number(address >> 32n));
+  #to(offset: number, width: Width, value: number): QtestWrite {
+    return [this.#common + BigInt(offset), width, value];
+  }
+
+  #toAddress(offset: number, address: bigint): QtestWrite[] {
+    return [
+      this.#to(offset, 4, Number(address & 0xffff_ffffn)),
+      this.#to(offset + 4, 4, Number(address >> 32n)),
+    ];
   }
 }
 
