@@ -55,7 +55,8 @@ export function randomAttack(world: World): Attack {
 
 type Maker = (world: World, random: Random) => Attack;
 
-const KINDS: readonly Maker[] = [
+/** Answers that no device may give. */
+const FORGERIES: readonly Maker[] = [
   // Ids outside the ring.
   (world, random) =>
     forging('an id outside the ring', world, (ring, request) => {
@@ -120,6 +121,9 @@ const KINDS: readonly Maker[] = [
       };
     },
   }),
+];
+
+const OTHERS: readonly Maker[] = [
   // Bytes anywhere in what the device can write of the rings.
   (world, random) => ({
     name: 'bytes in the ring',
@@ -185,6 +189,9 @@ const KINDS: readonly Maker[] = [
     },
   }),
 ];
+
+/** What is most likely to be believed comes most often. */
+const KINDS: readonly Maker[] = [...FORGERIES, ...FORGERIES, ...OTHERS];
 
 /** What a driver cannot go on without, and takes for granted once it has read it. */
 const FIXED: ReadonlySet<number> = new Set([

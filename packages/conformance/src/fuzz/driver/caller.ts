@@ -1,7 +1,14 @@
 /** What all calls of a driver have in common: how one is made, and what it is made with. */
 
-import { type ErrorCode, IommuError } from '@viommu/common';
-import type { IommuDriver } from '@viommu/driver';
+import {
+  type ErrorCode,
+  IommuError,
+  PAGE_MAX,
+  addressAt,
+  guestPhysical,
+  iova,
+} from '@viommu/common';
+import { type IommuDriver, mapPages, mapRange } from '@viommu/driver';
 import type { Journal } from '../fuzzer.ts';
 import type { Random } from '../random.ts';
 import type { FaultBook } from './fault-record.ts';
@@ -127,5 +134,29 @@ export class Caller {
     const mapping =
       domain.mappings.length > 0 && random.once(2) ? random.pick(domain.mappings) : undefined;
     return (mapping === undefined ? base : mapping.last + 1) + random.number(4);
+  }
+
+  /** Maps pages as one mapping. False if that is refused, as it should be. */
+  protected mapOne(
+    domain: PromisedDomain,
+    start: number,
+    phys: number,
+    count: number,
+    protection: number,
+  ): boolean {
+    const bytes = start >= 0 && start <= PAGE_MAX && phys <= PAGE_MAX && this.random.once(8);
+    const outcome = this.call('map', [domain.number, start, phys, count, protection], () =>
+      bytes
+        ? void mapRange(
+            domain.api,
+            iova(addressAt(start, 0)),
+            guestPhysical(addressAt(phys, 0)),
+            BigInt(count) * 4096n,
+            protection,
+          )
+        : mapPages(domain.api, start, phys, count, protection),
+    );
+    this.expect(outcome, this.promises.map(domain, start, phys, count, protection));
+    return outcome.code === undefined;
   }
 }

@@ -105,10 +105,30 @@ export class EndpointCalls extends Caller {
   attach(): void {
     const [domain, endpoint] = [this.domain(true), this.endpoint()];
     if (domain === undefined || endpoint === undefined) return;
+    this.#attachOne(domain, endpoint);
+  }
+
+  #attachOne(domain: PromisedDomain, endpoint: PromisedEndpoint): void {
     const outcome = this.call('attach', [endpoint.ids, domain.number], () =>
       attach(domain.api, endpoint.api),
     );
     this.expect(outcome, attached(this.promises, domain, endpoint));
+  }
+
+  /** A domain that maps what is reserved for an endpoint does not get it. */
+  attachOver(): void {
+    const { promises, random } = this;
+    const domain = this.domain(true);
+    const endpoint = this.endpoint();
+    if (domain === undefined || endpoint === undefined || endpoint.regions.length === 0) return;
+    const { startPage, lastPage } = random.pick(endpoint.regions);
+    const [from, to] = [
+      Math.max(startPage, promises.firstPage),
+      Math.min(lastPage, promises.lastPage),
+    ];
+    if (to < from) return;
+    this.mapOne(domain, random.once(2) ? to : from, 0x4_0000, 1, 3);
+    this.#attachOne(domain, endpoint);
   }
 
   detach(): void {

@@ -1,19 +1,13 @@
 /** Calls about mappings, and what the driver promises of each. */
 
 import { PAGE_MAX, addressAt, guestPhysical, iova } from '@viommu/common';
-import {
-  iotlbSync,
-  iotlbSyncMap,
-  iovaToPhys,
-  mapPages,
-  mapRange,
-  unmapPages,
-  unmapRange,
-} from '@viommu/driver';
+import { iotlbSync, iotlbSyncMap, iovaToPhys, unmapPages, unmapRange } from '@viommu/driver';
 import { Caller } from './caller.ts';
 import type { PromisedDomain } from './promise.ts';
 
-const PROTECTIONS = [3, 3, 1, 2, 3 | 8, 3 | 16, 16, 0, 4, 64, 3 | 32];
+/** Pages in a row that cannot be mapped are much like each other. */
+const REFUSED_MAX = 4;
+const PROTECTIONS = [3, 1, 2, 3 | 16, 3 | 8, 16, 0, 4, 64, 3 | 32];
 
 export class MappingCalls extends Caller {
   map(): void {
@@ -30,7 +24,7 @@ export class MappingCalls extends Caller {
       0x10_0000,
       0xf_ffff,
     ]);
-    this.#mapOne(domain, start, phys, count, random.once(4) ? random.pick(PROTECTIONS) : 3);
+    this.mapOne(domain, start, phys, count, random.once(3) ? random.pick(PROTECTIONS) : 3);
   }
 
   /** Many single pages, and mostly one sync for all. */
@@ -43,8 +37,9 @@ export class MappingCalls extends Caller {
     const pages = random.pick([4, 20, 40, 70, 150]);
     const { notifications } = this.world.opponent;
     const room = this.promises.capacity - this.driver.requests.inFlight;
-    for (let page = 0; page < pages; page += 1)
-      this.#mapOne(domain, first + page * step, 0x4_0000 + page, 1, 3);
+    let refused = 0;
+    for (let page = 0; page < pages && refused < REFUSED_MAX; page += 1)
+      if (!this.mapOne(domain, first + page * step, 0x4_0000 + page, 1, 3)) refused += 1;
     if (pages <= room && this.world.opponent.notifications !== notifications)
       this.fail('mapping notifies the device', `${pages} pages`);
     if (!random.once(4))
@@ -56,21 +51,27 @@ export class MappingCalls extends Caller {
     if (domain === undefined) return;
     const random = this.random;
     const known = domain.mappings.length > 0 && !random.once(6);
+    const end = domain.mappings.at(-1)?.last ?? 0;
     const begin = known ? random.pick(domain.mappings) : undefined;
     const start = begin?.start ?? Math.min(this.page(domain), PAGE_MAX);
     const count =
       random.once(2) && begin !== undefined
         ? begin.last - begin.start + 1
-        : random.pick([1, 2, 5, 20, 200, 0x1_0000, 0]);
+        : random.pick([1, Math.max(1, end - start + 1), 2, 5, 20, 200, 0x1_0000, 0]);
     this.#unmapOne(domain, start, count, random.once(4));
   }
 
-  /** Mappings that lie behind each other, one by one. */
+  /** Mappings that lie behind each other, one by one or together. */
   unmapMany(): void {
     const domain = this.domain(false);
     if (domain === undefined || domain.mappings.length === 0) return;
     const first = this.random.number(domain.mappings.length);
-    const some = domain.mappings.slice(first, first + this.random.pick([3, 2, 8]));
+    const some = domain.mappings.slice(first, first + this.random.pick([3, 2, 8, 200]));
+    const run = some.filter((one, at) => one.start === (some[at - 1]?.last ?? one.start - 1) + 1);
+    if (run.length === some.length && this.random.once(2)) {
+      const [{ start }, { last }] = [some[0]!, some.at(-1)!]; // There is one.
+      return this.#unmapOne(domain, start, last - start + 1, false);
+    }
     for (const { start, last } of some) this.#unmapOne(domain, start, last - start + 1, false);
     this.syncAll();
   }
@@ -81,9 +82,9 @@ export class MappingCalls extends Caller {
     if (domain === undefined) return;
     const start = this.page(domain);
     const [count, other] = [this.random.pick([1, 2]), this.random.pick([3, 1, 2])];
-    this.#mapOne(domain, start, 0x5_0000, count, 3);
+    this.mapOne(domain, start, 0x5_0000, count, 3);
     this.#unmapOne(domain, start, count, false);
-    this.#mapOne(domain, start, 0x6_0000, other, 3);
+    this.mapOne(domain, start, 0x6_0000, other, 3);
     this.syncAll();
   }
 
@@ -118,28 +119,6 @@ export class MappingCalls extends Caller {
     const reserved = this.promises.reservedIn(domain, page, page + 3);
     if (domain.api.touchesReserved(page, page + 3) !== reserved)
       this.fail('what is reserved is not known', `${page}`);
-  }
-
-  #mapOne(
-    domain: PromisedDomain,
-    start: number,
-    phys: number,
-    count: number,
-    protection: number,
-  ): void {
-    const bytes = start >= 0 && start <= PAGE_MAX && phys <= PAGE_MAX && this.random.once(8);
-    const outcome = this.call('map', [domain.number, start, phys, count, protection], () =>
-      bytes
-        ? void mapRange(
-            domain.api,
-            iova(addressAt(start, 0)),
-            guestPhysical(addressAt(phys, 0)),
-            BigInt(count) * 4096n,
-            protection,
-          )
-        : mapPages(domain.api, start, phys, count, protection),
-    );
-    this.expect(outcome, this.promises.map(domain, start, phys, count, protection));
   }
 
   #unmapOne(domain: PromisedDomain, start: number, count: number, bytes: boolean): void {

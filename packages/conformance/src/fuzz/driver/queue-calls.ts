@@ -15,7 +15,7 @@ export class QueueCalls extends Caller {
   #quiet = false;
 
   /** Requests that mean nothing, some at a time. */
-  addRaw(): void {
+  addRaw(waits: boolean): void {
     if (this.promises.frozen) return;
     const random = this.random;
     const { requests } = this.driver;
@@ -34,7 +34,7 @@ export class QueueCalls extends Caller {
     const told = this.world.opponent.notifications - notifications;
     if (count <= room && told > 0 && requests.inFlight > count)
       this.fail('adding notifies the device', `${told}`);
-    if (!random.once(4)) this.syncAll();
+    if (waits) this.syncAll();
   }
 
   sendRaw(): void {
@@ -124,6 +124,8 @@ export class QueueCalls extends Caller {
     const size = random.pick([undefined, 4, 8, 16, 3]);
     const { requests } = this.driver;
     const { opponent, pages } = this.world;
+    const resettable = this.driver.has(VirtioFeature.RING_RESET) && !this.promises.frozen;
+    if (which === 0 && resettable && random.once(2)) this.addRaw(false);
     const memoryless = random.once(8);
     const unsent = requests.unsent > 0;
     const resized =

@@ -21,7 +21,7 @@ import { WatchedMemory } from './watched-memory.ts';
 
 /** Above 4 GiB, so that no half of an address is the same as none. */
 const RAM_BASE = guestPhysical(0x3_4000_0000n);
-const RAM_BYTES = 0x8_0000;
+const RAM_BYTES = 0x4_0000;
 /** Turns of one call that no driver needs. */
 const TURNS_MAX = 30_000;
 /** Polls, and looks at the clock, likewise. */
