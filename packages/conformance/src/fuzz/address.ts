@@ -22,6 +22,10 @@ const NUDGES = [0n, 0n, 0n, -1n, 1n, -0x1000n, 0x1000n, 0x2000n, 0x800n] as cons
 const COUNTS = [1n, 1n, 1n, 2n, 3n, 8n] as const;
 const COUNTS_OF_BYTES = [1n, 2n, 9n, 0x800n, 0x1000n, 0x1801n] as const;
 
+/** Where thousands of mappings find room, in every input range that streams have. */
+const BULK_HOME = 0x10_0000n;
+const BULK_SPREAD = 0x8000;
+
 export class AddressSource {
   readonly #random: Random;
   readonly #modelNow: () => Model;
@@ -31,19 +35,23 @@ export class AddressSource {
   readonly #home: bigint;
   /** Granules that it works on: in many of them a domain becomes large. */
   readonly #spread: number;
+  /** One of so many odd removals is of all there is. */
+  readonly #wipes: number;
 
   constructor(
     random: Random,
     modelNow: () => Model,
     pageSizeMask: bigint,
     data: { readonly start: bigint; readonly bytes: number },
+    bulk = false,
   ) {
     this.#random = random;
     this.#modelNow = modelNow;
     this.#granule = pageSizeMask & -pageSizeMask || 1n;
     this.#data = data;
-    this.#home = random.pick(EDGES);
-    this.#spread = random.pick([32, 32, 128, 2048]);
+    this.#home = bulk ? BULK_HOME : random.pick(EDGES);
+    this.#spread = bulk ? BULK_SPREAD : random.pick([32, 32, 128, 2048]);
+    this.#wipes = bulk ? 40 : 3;
   }
 
   /** Any address. */
@@ -83,7 +91,7 @@ export class AddressSource {
     const to =
       mappings[Math.min(mappings.length - 1, first + random.pick([0, 0, 0, 1, 2, 9, 100]))] ?? from;
     if (!random.once(8)) return [from.start, to.last];
-    if (random.once(3)) return [0n, ADDRESS_MAX];
+    if (random.once(this.#wipes)) return [0n, ADDRESS_MAX];
     // Cut through, or beyond, by a byte or a granule.
     const by = random.pick([1n, this.#granule, -1n, -this.#granule]);
     return random.once(2)

@@ -115,7 +115,10 @@ export class Generator {
     const config = IommuConfig.read(new DataView(modelNow().config().buffer));
     this.#random = random;
     this.#modelNow = modelNow;
-    this.#addresses = new AddressSource(random, modelNow, config.pageSizeMask, data);
+    // In some streams endpoints seldom move, and in some of those domains become very large.
+    const settled = random.once(3);
+    const bulk = settled && random.once(2);
+    this.#addresses = new AddressSource(random, modelNow, config.pageSizeMask, data, bulk);
     this.#endpoints = endpoints.filter(() => !random.once(4));
     if (this.#endpoints.length === 0) this.#endpoints = endpoints;
     this.#domains = random.pick([[1], [1, 2], [1, 2, 3], DOMAIN_EDGES]);
@@ -128,9 +131,9 @@ export class Generator {
     this.#oddProbe = this.#wrongs.has('frame') ? 4 : NEVER;
     this.#cuts = random.pick([2, 8, 50]);
     this.#batches = random.pick([[1], [1, 2, 3], [8, 32], [BATCH_MAX], [1, 5, BATCH_MAX]]);
-    this.#operations = swarm(random, slow ? SLOW_OPERATIONS : OPERATIONS);
+    this.#operations = swarm(random, slow ? SLOW_OPERATIONS : OPERATIONS, settled, bulk);
     // So many requests at once are seldom worth their time.
-    const turns = target.quietMs === 0 && setup.format === 'split' && random.once(slow ? 60 : 16);
+    const turns = target.quietMs === 0 && setup.format === 'split' && random.once(slow ? 60 : 48);
     this.#untilTurn = turns ? 1 + random.number(50) : 0;
   }
 
@@ -162,7 +165,7 @@ export class Generator {
         // Most streams are to become long ones.
         return this.#random.once(8) ? this.#reset() : this.next();
       case 'save':
-        return this.#random.once(32) ? { kind: 'save' } : this.next();
+        return this.#random.once(20) ? { kind: 'save' } : this.next();
       case 'queue':
         return {
           kind: 'queue',
@@ -325,14 +328,16 @@ const CONFIG_WRITES = [
 function swarm(
   random: Random,
   operations: Readonly<Record<Operation, number>>,
+  settled: boolean,
+  bulk: boolean,
 ): readonly Operation[] {
   const chosen: Operation[] = [];
-  // Where endpoints seldom move, domains become large.
-  const settled = random.once(3);
   for (const [name, share] of Object.entries(operations) as [Operation, number][]) {
     // its own entries
     let weight = random.pick(name === 'map' ? [0.3, 1, 1, 2] : [0, 0.3, 1, 1, 4]);
     if (name === 'attach') weight = settled ? 0.1 : random.pick([0.3, 1, 2]);
+    else if (bulk && name === 'map') weight = 4;
+    else if (bulk && name === 'unmap') weight = 0.3;
     else if (settled && (name === 'detach' || name === 'reset' || name === 'disorder')) weight = 0;
     for (let time = 0; time < share * weight; time += 1) chosen.push(name);
   }
