@@ -22,6 +22,13 @@ const DEPTH_MAX = 3;
 /** Questions asked: all there are for one deviation, and a bound for those with many. */
 const QUESTIONS_MAX = 4096;
 
+export interface ExploreOptions {
+  /** Choices made differently at once, at most. */
+  readonly depthMax?: number;
+  /** False for values that lead to nothing that is looked for. */
+  readonly useful?: (value: string) => boolean;
+}
+
 interface Path {
   readonly chosen: Partial<Choices>;
   readonly first: string | undefined;
@@ -30,13 +37,13 @@ interface Path {
 
 /**
  * Asks `question` with other and other choices, those that differ least first, and returns the answers without doubles.
- * Choices that are not `free` stay as they are; at most `depthMax` are made differently at once.
+ * Choices that are not `free` stay as they are.
  */
 export function explore<Outcome extends Explorable>(
   choices: Choices,
   question: (choices: Choices, first: string | undefined) => Outcome,
   free: (name: ChoiceName) => boolean = () => true,
-  depthMax: number = DEPTH_MAX,
+  { depthMax = DEPTH_MAX, useful = () => true }: ExploreOptions = {},
 ): Alternative<Outcome>[] {
   const found = new Map<string, Alternative<Outcome>>();
   const paths: Path[] = [{ chosen: {}, first: undefined, depth: 0 }];
@@ -47,7 +54,7 @@ export function explore<Outcome extends Explorable>(
     const key = keyOf(prediction);
     if (!found.has(key)) found.set(key, { prediction, chosen: path.chosen });
     if (path.depth >= depthMax) continue;
-    for (const other of branches(path, prediction, choices, free)) {
+    for (const other of branches(path, prediction, choices, free, useful)) {
       const name = JSON.stringify([
         other.first,
         ...Object.entries(other.chosen).map(String).toSorted(),
@@ -65,13 +72,14 @@ function* branches(
   { asked, rules = [] }: Explorable,
   choices: Choices,
   free: (name: ChoiceName) => boolean,
+  useful: (value: string) => boolean,
 ): Generator<Path> {
   const depth = path.depth + 1;
   if (path.first === undefined) for (const first of rules.slice(1)) yield { ...path, first, depth };
   for (const name of asked) {
     if (name in path.chosen || !free(name)) continue;
     for (const value of CHOICES[name].values)
-      if (value !== choices[name])
+      if (value !== choices[name] && useful(value))
         yield { ...path, chosen: { ...path.chosen, [name]: value }, depth };
   }
 }

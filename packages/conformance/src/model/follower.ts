@@ -6,6 +6,7 @@
  * that what comes next rules out. If none is left, no conforming device does what was seen.
  */
 
+import { Status } from '@viommu/common';
 import { type Completion, agrees } from './answer.ts';
 import { CHOICES, SILENT } from './choice-table.ts';
 import type { ChoiceName, Choices } from './choice.ts';
@@ -60,8 +61,10 @@ export class Follower {
       completion === undefined ? !answer.completed : agrees(answer, completion);
     const next: Candidate[] = [];
     let best: Prediction | undefined;
+    let useful: ((value: string) => boolean) | undefined;
+    const isUseful = (value: string): boolean => (useful ??= usefulFor(completion))(value);
     for (const candidate of this.#candidates) {
-      const found = explanations(candidate, readable, room, fits);
+      const found = explanations(candidate, readable, room, fits, isUseful);
       best ??= found[0]?.prediction;
       for (const [index, explanation] of found.entries()) {
         // The last one may have the model itself.
@@ -119,6 +122,16 @@ export class Follower {
   }
 }
 
+/** Choices for a status that is nowhere in what came back explain nothing, unless nothing came back for any status. */
+function usefulFor(completion: Completion | undefined): (value: string) => boolean {
+  const { before, after } = completion ?? { before: NO_BYTES, after: NO_BYTES };
+  if (completion !== undefined && after.every((byte, at) => byte === before[at])) return () => true;
+  const seen = new Set<number | undefined>(after);
+  return (value) => !Object.hasOwn(Status, value) || seen.has(Status[value as keyof typeof Status]); // just looked
+}
+
+const NO_BYTES = new Uint8Array();
+
 function keyOf(model: Model): string {
   const choices = Object.entries(model.choices).filter(
     ([name]) => !INCONSTANT.has(name as ChoiceName), // its own names
@@ -136,6 +149,7 @@ function explanations(
   readable: Uint8Array,
   room: number,
   fits: (prediction: Prediction) => boolean,
+  useful: (value: string) => boolean,
 ): readonly Alternative<Prediction>[] {
   const expected = model.predict(readable, room);
   const silent = (name: ChoiceName): boolean => SILENT.has(name) && !settled.has(name);
@@ -148,10 +162,12 @@ function explanations(
   }
   const free = (name: ChoiceName): boolean => !settled.has(name);
   // Mostly a single thing is otherwise. Where that cannot be all that changes, all ways are tried, which takes long.
-  const near = model.alternatives(readable, room, free, 1);
+  const near = model.alternatives(readable, room, free, { depthMax: 1, useful });
   const found = near.find(({ prediction }) => fits(prediction));
   if (found !== undefined && !found.prediction.asked.some(silent)) return [found];
-  return model.alternatives(readable, room, free).filter(({ prediction }) => fits(prediction));
+  return model
+    .alternatives(readable, room, free, { useful })
+    .filter(({ prediction }) => fits(prediction));
 }
 
 /** The candidate that an explanation leads to. */

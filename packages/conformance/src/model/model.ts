@@ -13,7 +13,7 @@ import { RECOMMENDED } from './choice-table.ts';
 import type { ChoiceName, Choices } from './choice.ts';
 import { configBytes, writeConfig } from './config.ts';
 import { type Event, EventQueue, faultRecord } from './event.ts';
-import { type Alternative, explore } from './exploration.ts';
+import { type Alternative, type ExploreOptions, explore } from './exploration.ts';
 import type { Mapping } from './mapping-set.ts';
 import { type Prediction, predict } from './prediction.ts';
 import { ALL_ADDRESSES, ALL_DOMAINS, type ModelEndpoint, type Platform, State } from './state.ts';
@@ -103,11 +103,11 @@ export class Model {
     readable: Uint8Array,
     room: number,
     free?: (name: ChoiceName) => boolean,
-    depthMax?: number,
+    options?: ExploreOptions,
   ): Alternative<Prediction>[] {
     const question = (choices: Choices, first: string | undefined): Prediction =>
       predict(this.#state, choices, readable, room, first);
-    return explore(this.#choices, question, free, depthMax);
+    return explore(this.#choices, question, free, options);
   }
 
   /** From now on it chooses so. */

@@ -5,9 +5,9 @@ import { workerData } from 'node:worker_threads';
 import { Place } from './watchdog.ts';
 
 /** Between two looks. */
-const LOOK_MS = 50;
+const LOOK_MS = 25;
 /** The longest notifications, with a hundred requests that each build address spaces anew, work for a third of it. */
-const WORK_MS_MAX = 400;
+const WORK_MS_MAX = 250;
 /** A peer that does not even work. */
 const SILENCE_MS_MAX = 10_000;
 /** The unit of what the system tells: 100 a second on all of Linux that there is. */
