@@ -12,10 +12,17 @@ import {
   Popped,
   createDeviceQueue,
 } from '@viommu/ring';
+import type { Journal } from '../fuzzer.ts';
 import type { Random } from '../random.ts';
 import { expectPair, lookInto } from './chain-check.ts';
 import { ComparedMemory } from './compared-memory.ts';
-import type { PlainChain, PlainDevice, PlainPop } from './plain.ts';
+import {
+  type PlainChain,
+  type PlainDevice,
+  type PlainPop,
+  printPop,
+  writableBytesOf,
+} from './plain.ts';
 import { PlainDriver } from './plain-driver.ts';
 import { type Setting, TABLES, deviation, drawSetting, plainDevice } from './setting.ts';
 
@@ -23,11 +30,6 @@ import { type Setting, TABLES, deviation, drawSetting, plainDevice } from './set
 const HELD_MAX = 6;
 /** Chains that are taken at the end: no more are made in one run. */
 const DRAINED_MAX = 256;
-
-interface Held {
-  readonly chain: Chain;
-  readonly plain: PlainChain;
-}
 
 export class DeviceWorld implements ChainHandler {
   readonly setting: Setting;
@@ -37,20 +39,22 @@ export class DeviceWorld implements ChainHandler {
   /** Chains that came so far. */
   chains = 0;
   plain: PlainDevice;
+  readonly #journal: Journal;
   readonly #both: ComparedMemory;
   #queue: DeviceQueue;
   #fault: string | undefined;
   /** True if the last thing said of notifications is that they are wanted; that is so at the start. */
   #armed = true;
-  readonly #held: Held[] = [];
+  readonly #held: { readonly chain: Chain; readonly plain: PlainChain }[] = [];
   readonly #spare: Chain[] = [];
   /** Used and not published; published and not taken by the driver. */
   #pushed: number[] = [];
   #used: number[] = [];
   #served = 0;
 
-  constructor(random: Random) {
+  constructor(random: Random, journal: Journal) {
     this.random = random;
+    this.#journal = journal;
     this.setting = drawSetting(random, () => TABLES);
     const { position } = this.setting;
     this.#both = new ComparedMemory(this.setting);
@@ -58,9 +62,11 @@ export class DeviceWorld implements ChainHandler {
     this.driver = new PlainDriver(this.setting, this.#both.views, random);
     this.plain = plainDevice(this.setting, this.copy, position);
     this.#queue = this.#create(
-      position === this.#origin && !random.once(4) ? undefined : this.#state(),
+      position === (this.setting.packed ? 0x8000 : 0) && !random.once(4)
+        ? undefined
+        : this.#state(),
     );
-    this.#both.compare('the start');
+    this.#done('the start');
   }
 
   /** Chains that were taken and not given back. */
@@ -123,12 +129,12 @@ export class DeviceWorld implements ChainHandler {
     this.#expectPop(popped, plain);
     if (typeof plain === 'string') {
       this.#spare.push(chain);
-      return this.#both.compare('pop');
+      return this.#done('pop');
     }
     this.chains += 1;
     lookInto(this.setting, this.copy, this.random, chain, plain);
     this.#held.push({ chain, plain });
-    this.#both.compare('pop');
+    this.#done('pop');
   }
 
   /** Gives one back, in any order but with IN_ORDER. */
@@ -142,7 +148,7 @@ export class DeviceWorld implements ChainHandler {
     this.plain.push(held.plain, written);
     this.#spare.push(held.chain);
     this.#pushed.push(held.plain.id);
-    this.#both.compare('push');
+    this.#done('push');
   }
 
   serve(most: number): void {
@@ -161,10 +167,10 @@ export class DeviceWorld implements ChainHandler {
     if (served < most && there && (this.plain.seen || served === 0)) {
       const plain = this.plain.pop();
       if (typeof plain !== 'string')
-        throw this.#wrong('a chain is not served', `${served} of ${most}, then ${print(plain)}`);
+        throw this.#wrong('a chain is not served', `${served} of ${most}, then ${printPop(plain)}`);
     }
     this.#expectFault();
-    this.#both.compare('serve');
+    this.#done('serve');
   }
 
   handlePair(
@@ -201,7 +207,7 @@ export class DeviceWorld implements ChainHandler {
         `${this.#pushed.length} chains before ${this.plain.position}`,
       );
     this.#published();
-    this.#both.compare('publish');
+    this.#done('publish');
   }
 
   /** The driver takes back what it sees as used. */
@@ -232,7 +238,7 @@ export class DeviceWorld implements ChainHandler {
         'no notification is asked for',
         `${memory.raw.getUint32(this.plain.wish[0], true)}`,
       );
-    this.#both.compare('arm');
+    this.#done('arm');
   }
 
   suppress(): void {
@@ -242,7 +248,7 @@ export class DeviceWorld implements ChainHandler {
     if (armed) this.#both.takeWish(this.plain);
     if (armed && this.plain.asksFor(this.setting.size) === true)
       throw this.#wrong('a notification is asked for', 'suppress');
-    this.#both.compare('suppress');
+    this.#done('suppress');
   }
 
   /** A state is saved, written down, and gone on from. */
@@ -259,7 +265,7 @@ export class DeviceWorld implements ChainHandler {
     if (broken !== (this.#queue.fault !== undefined))
       throw this.#wrong('a fault is not saved', 'restore');
     this.#expectFault();
-    this.#both.compare('restore');
+    this.#done('restore');
   }
 
   /** The driver arms and looks while the device publishes: one of them must see the other. */
@@ -274,7 +280,7 @@ export class DeviceWorld implements ChainHandler {
     this.plain.publish();
     this.#published();
     if (asleep && !wanted) throw this.#wrong('an interrupt is lost', 'the driver armed meanwhile');
-    this.#both.compare('publish');
+    this.#done('publish');
   }
 
   /** The driver makes a chain available while the device arms and looks. */
@@ -295,7 +301,7 @@ export class DeviceWorld implements ChainHandler {
       throw this.#wrong('a notification is lost', 'a chain came meanwhile');
     this.#both.takeWish(this.plain);
     if (!asleep) this.plain.ready();
-    this.#both.compare('arm');
+    this.#done('arm');
   }
 
   /** Throws if anything outside was touched; at the end. */
@@ -310,8 +316,10 @@ export class DeviceWorld implements ChainHandler {
     if (this.#queue.armNotification()) throw this.#wrong('a broken queue would sleep', 'arm');
   }
 
-  get #origin(): number {
-    return this.setting.packed ? 0x8000 : 0;
+  /** After a call: both must have come to the same. */
+  #done(call: string): void {
+    this.#journal.note(() => `  ${call}: at ${this.plain.position}, ${this.chains} chains so far`);
+    this.#both.compare(call);
   }
 
   #create(state: DeviceQueueState | undefined): DeviceQueue {
@@ -330,12 +338,9 @@ export class DeviceWorld implements ChainHandler {
     try {
       saved = this.#queue.save();
     } catch {
-      saved = undefined;
+      // It is busy.
     }
-    if (idle !== (saved !== undefined))
-      throw this.#wrong('it is saved at another time', `idle: ${idle}`);
-    if (saved === undefined) return undefined;
-    const expected = { ...this.#state(), position, broken };
+    const expected = idle ? { ...this.#state(), position, broken } : undefined;
     if (!isDeepStrictEqual(saved, expected))
       throw this.#wrong('another state is saved', JSON.stringify(saved));
     return saved;
@@ -357,9 +362,8 @@ export class DeviceWorld implements ChainHandler {
     return written;
   }
 
-  #written({ buffers }: PlainChain): number {
-    let writable = 0;
-    for (const buffer of buffers) if (buffer.writable) writable += buffer.length;
+  #written(plain: PlainChain): number {
+    const writable = writableBytesOf(plain);
     return Math.min(this.random.once(3) ? this.random.number(writable + 1) : writable, 0xffff_ffff);
   }
 
@@ -374,7 +378,7 @@ export class DeviceWorld implements ChainHandler {
     if (popped !== expected)
       throw this.#wrong(
         `pop finds ${NAMES[popped]} for ${NAMES[expected]}`,
-        `${print(plain)}; ${this.#queue.fault ?? 'no fault'}`,
+        `${printPop(plain)}; ${this.#queue.fault ?? 'no fault'}`,
       );
     this.#expectFault();
   }
@@ -382,10 +386,7 @@ export class DeviceWorld implements ChainHandler {
   #expectFault(): void {
     const { fault } = this.#queue;
     if ((fault !== undefined) !== this.plain.broken)
-      throw this.#wrong(
-        fault === undefined ? 'no fault is told' : 'a fault without a reason',
-        String(fault),
-      );
+      throw this.#wrong(fault === undefined ? 'no fault' : 'a fault without a reason', `${fault}`);
     if (this.#fault !== undefined && fault !== this.#fault)
       throw this.#wrong('a fault changes', String(fault));
     this.#fault = fault;
@@ -397,11 +398,3 @@ export class DeviceWorld implements ChainHandler {
 }
 
 const NAMES = ['nothing', 'a chain', 'a fault'] as const;
-
-function print(plain: PlainPop): string {
-  if (typeof plain === 'string') return plain;
-  const buffers = plain.buffers.map(
-    ({ address, length, writable }) => `0x${address.toString(16)}+${length}${writable ? 'w' : 'r'}`,
-  );
-  return `chain ${plain.id}: ${buffers.join(' ')}`;
-}

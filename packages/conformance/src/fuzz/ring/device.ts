@@ -12,17 +12,17 @@ import { deviation, drawBuffers, listBuffers, scatter } from './setting.ts';
 import { WRONGS } from './wrong.ts';
 
 /** Queues of one run. */
-const LIVES = 60;
+const LIVES = 30;
 const STEPS = 60;
 
 export const ringDevice: Fuzzer = {
   name: 'ring-device',
   about:
     "the device's side of queues: lawful rings, broken ones and random bytes, against plain ones",
-  smokeSeeds: 300,
+  smokeSeeds: 500,
   run(random, journal) {
     for (let lives = 1 + random.number(LIVES); lives > 0; lives -= 1) {
-      const world = new DeviceWorld(random);
+      const world = new DeviceWorld(random, journal);
       const kind = random.pick(KINDS);
       const { packed, size } = world.setting;
       journal.note(() => `${packed ? 'packed' : 'split'} queue of ${size}: ${kind.name}`);

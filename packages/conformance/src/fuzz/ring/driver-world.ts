@@ -5,12 +5,14 @@
 
 import { IommuError, guestPhysical } from '@viommu/common';
 import { type DriverQueue, type DriverQueueState, Taken, createDriverQueue } from '@viommu/ring';
+import type { Journal } from '../fuzzer.ts';
 import type { Random } from '../random.ts';
 import { checkDescription } from './described.ts';
 import { DriverBook } from './driver-book.ts';
+import { expectRefused } from './impossible.ts';
 import { ListPool } from './list-pool.ts';
 import { OwnedBytes } from './owned-bytes.ts';
-import type { PlainBuffer, PlainChain, PlainDevice } from './plain.ts';
+import { type PlainBuffer, type PlainChain, type PlainDevice, writableBytesOf } from './plain.ts';
 import { type Pending, checkSaved } from './saved-check.ts';
 import { type Setting, clearRing, deviation, drawSetting, plainDevice } from './setting.ts';
 
@@ -36,6 +38,7 @@ export class DriverWorld {
   /** Reads what the driver writes; of a hostile device another than the one that answers, who may count otherwise. */
   #reader: PlainDevice;
   #queue: DriverQueue;
+  readonly #journal: Journal;
   #pending: Added[] = [];
   readonly #buffersPerTable: number;
   readonly #owned: OwnedBytes;
@@ -47,8 +50,9 @@ export class DriverWorld {
   #armed = true;
   #fault: string | undefined;
 
-  constructor(random: Random, lawful: boolean) {
+  constructor(random: Random, lawful: boolean, journal: Journal) {
     this.random = random;
+    this.#journal = journal;
     this.lawful = lawful;
     this.setting = drawAliased(random);
     const { memory, size, features, tableEntries, position, packed } = this.setting;
@@ -162,8 +166,7 @@ export class DriverWorld {
     const index = features.inOrder ? 0 : this.random.number(this.inDevice.length || 1);
     const chain = this.inDevice.splice(index, 1)[0];
     if (chain === undefined) return;
-    let writable = 0;
-    for (const buffer of chain.buffers) if (buffer.writable) writable += buffer.length;
+    const writable = writableBytesOf(chain);
     // Its claim may be larger than the chain.
     const written = this.random.once(3) ? this.random.number(writable + 2) : writable;
     this.device.push(chain, written);
@@ -226,6 +229,8 @@ export class DriverWorld {
   restore(): void {
     const saved = this.#queue.save();
     checkSaved(this.setting, saved, this.book, this.#pending, this.#queue.position);
+    if (this.random.once(2))
+      expectRefused(this.random, this.setting, saved, (state) => this.#create(state));
     this.#queue = this.#create(JSON.parse(JSON.stringify(saved)) as DriverQueueState); // Its own text.
     this.#armed = true;
     this.#fault = undefined;
@@ -249,6 +254,9 @@ export class DriverWorld {
   /** Throws if what the queue says of itself is not what the books say. */
   check(call: string): void {
     const { memory, packed, size } = this.setting;
+    this.#journal.note(
+      () => `  ${call}: at ${this.#queue.position}, ${this.#queue.inFlight} in flight`,
+    );
     memory.allow(Number.POSITIVE_INFINITY);
     const inFlight = this.book.inFlight.size + this.#pending.length;
     if (this.#queue.inFlight !== inFlight)
@@ -299,8 +307,7 @@ export class DriverWorld {
       const { slots, ranges } = checkDescription(this.setting, popped, buffers, tabled, from);
       if (this.book.inFlight.has(popped.id))
         throw this.#wrong('an id twice in flight', `${popped.id}`);
-      let writableBytes = 0;
-      for (const { length, writable } of buffers) if (writable) writableBytes += length;
+      const writableBytes = writableBytesOf(popped);
       const entry = { token, id: popped.id, slots, writableBytes, ranges };
       this.book.inFlight.set(popped.id, entry);
       this.#owned.claim(entry);

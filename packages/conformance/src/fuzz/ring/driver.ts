@@ -5,17 +5,17 @@ import type { Random } from '../random.ts';
 import { DriverWorld } from './driver-world.ts';
 import { deviation } from './setting.ts';
 
-const LIVES = 50;
+const LIVES = 24;
 const STEPS = 70;
 
 export const ringDriver: Fuzzer = {
   name: 'ring-driver',
   about: "the driver's side of queues: in front of a plain device, lawful or hostile",
-  smokeSeeds: 250,
+  smokeSeeds: 450,
   run(random, journal) {
     for (let lives = 1 + random.number(LIVES); lives > 0; lives -= 1) {
       const hostile = random.once(2);
-      const world = new DriverWorld(random, !hostile);
+      const world = new DriverWorld(random, !hostile, journal);
       const { packed, size } = world.setting;
       journal.note(
         () =>

@@ -149,3 +149,19 @@ export class PlainBytes {
     return position >= 0n && position + BigInt(length) <= end ? Number(position) : undefined;
   }
 }
+
+/** Bytes of the writable buffers of a chain. */
+export function writableBytesOf({ buffers }: Pick<PlainChain, 'buffers'>): number {
+  let bytes = 0;
+  for (const { length, writable } of buffers) if (writable) bytes += length;
+  return bytes;
+}
+
+/** For people. */
+export function printPop(plain: PlainPop): string {
+  if (typeof plain === 'string') return plain;
+  const buffers = plain.buffers.map(
+    ({ address, length, writable }) => `0x${address.toString(16)}+${length}${writable ? 'w' : 'r'}`,
+  );
+  return `chain ${plain.id}: ${buffers.join(' ')}`;
+}

@@ -48,7 +48,7 @@ export const ringRace: Fuzzer = {
   name: 'ring-race',
   about:
     'requests and rings that another thread rewrites while they are read; two threads, so that no run is like another',
-  smokeSeeds: 12,
+  smokeSeeds: 8,
   async run(random, journal) {
     const race = new Race(random);
     const worker = race.start();

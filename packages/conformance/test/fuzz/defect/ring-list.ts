@@ -735,4 +735,21 @@ export const RING_DEFECTS: readonly RingDefect[] = [
     'this.#count = 0;\n    this.sizeBytes = 0;',
     'this.#count = 0;',
   ]),
+  ...plant(
+    'ring-driver',
+    'queue-state.ts',
+    ['slots of saved chains do not add up', 'slots += chain.slots;', 'slots = chain.slots;'],
+    [
+      'a descriptor may be saved twice',
+      'isBelow(id, size) && known[id] === 0',
+      'isBelow(id, size)',
+    ],
+    ['a state may lose descriptors', 'count === size && slots <= size', 'slots <= size'],
+    ['saved numbers may be fractions', 'Number.isInteger(value) && value >= 0', 'value >= 0'],
+    [
+      'what is held back is saved as published',
+      'latest.slice(latest.length - unpublished)',
+      'latest.slice(latest.length)',
+    ],
+  ),
 ];
