@@ -55,8 +55,12 @@ export class Lending {
     const { random } = this.#guest.stage;
     const direction = random.pick(DIRECTIONS);
     const pieces: Piece[] = [];
-    const long = random.once(4);
-    for (let count = long ? LONG_LIST : 1 + random.number(5); count > 0; count -= 1) {
+    const long = random.once(2);
+    for (
+      let count = long ? LONG_LIST + random.number(20) : 1 + random.number(5);
+      count > 0;
+      count -= 1
+    ) {
       const size = long ? 4096 : random.pick(SIZES);
       const piece = this.#newPiece(engine, long ? 0 : random.pick(OFFSETS), size);
       if (piece !== undefined) pieces.push(piece);

@@ -94,7 +94,7 @@ const RING_FEATURES = [
 ] as const;
 
 export function makePlan(random: Random): Plan {
-  const bounced = random.once(6);
+  const bounced = random.once(8);
   const disk = random.once(3);
   const fewDomains = random.once(6);
   const reserved = random.once(2) ? RESERVED : [];
@@ -104,7 +104,7 @@ export function makePlan(random: Random): Plan {
   );
   const harsh = random.once(3);
   const strikes = STRIKES.slice(0, harsh ? undefined : 5).filter(() => random.once(2));
-  const others = OPERATIONS.slice(2).filter(() => random.once(2));
+  const others = OPERATIONS.slice(3).filter(() => random.once(2));
   return {
     bounced,
     fewDomains,
@@ -112,7 +112,7 @@ export function makePlan(random: Random): Plan {
     engines,
     device: {
       endpoints: disk ? [...endpoints, { id: DISK_ID }] : endpoints,
-      queueSize: random.pick([16, 64, 4, 128, 8]),
+      queueSize: random.pick([64, 256, 16, 128, 4, 64, 8]),
       batchUsed: random.once(3),
       bypass: random.once(4),
       inputRange: { start: random.pick([0n, 0x1000n]), last: random.pick(LASTS) },
@@ -140,7 +140,7 @@ export function makePlan(random: Random): Plan {
     accessPeriod: random.pick([20, 0, 4, 150]),
     delays: random.once(2),
     racePeriod: random.pick([0, 3, 12]),
-    operations: ['map', 'map', 'map', 'unmap', 'unmap', ...others],
+    operations: ['map', 'map', 'list', 'unmap', 'unmap', ...others],
     steps: 12 + random.number(40),
   };
 }
