@@ -100,6 +100,7 @@ describe('an announcement', () => {
     const made = await streamOfPlan(coreTarget, plan!, steps); // as expected above
     expect(made.steps).toHaveLength(60);
     expect(made.steps.slice(0, 40)).toEqual(stream.steps);
+    expect((await streamOfPlan(coreTarget, plan!, 0)).steps).toEqual([]);
     expect(await streamOfPlan(coreTarget, plan!, 61)).toMatchObject({ setup: stream.setup });
   });
 });
