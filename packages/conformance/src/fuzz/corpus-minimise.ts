@@ -55,18 +55,18 @@ export interface MergeReport extends Pick<LoadedCorpus, 'problems'> {
 
 /**
  * Puts the inputs of several folders into one, which may be one of them, without those that add nothing; what was there
- * before and adds nothing goes.
+ * before and adds nothing goes. `cut` says which those are: {@link minimise}, in whatever thread.
  *
  * @throws {IommuError} `EINVAL` if a folder cannot be read.
  */
 export async function mergeCorpora(
   folders: readonly string[],
   into: string,
-  featuresOf: FeaturesOf,
+  cut: (entries: readonly CorpusEntry[]) => Promise<readonly CorpusEntry[]>,
 ): Promise<MergeReport> {
   const loaded = [...new Set([into, ...folders])].map(loadCorpus);
   const all = new Map(loaded.flatMap(({ entries }) => entries).map((entry) => [entry.name, entry]));
-  const kept = await minimise([...all.values()], featuresOf);
+  const kept = await cut([...all.values()]);
   replaceCorpus(into, kept);
   return {
     read: all.size,

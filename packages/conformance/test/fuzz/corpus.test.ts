@@ -30,13 +30,13 @@ const featuresOf = async ({ steps }: Stream): Promise<ReadonlySet<number>> =>
 describe('a file of an input', () => {
   it('holds any stream', async () => {
     for (let seed = 1; seed <= 10; seed += 1) {
-      const stream = await streamOf(coreTarget, seed, 100);
+      const stream = await streamOf(coreTarget, seed, 100, []);
       expect(decodeInput(encodeInput(stream))).toEqual(stream);
     }
   });
 
   it('is refused with one line if a byte of it is another', async () => {
-    const bytes = encodeInput(await streamOf(coreTarget, 1, 20));
+    const bytes = encodeInput(await streamOf(coreTarget, 1, 20, []));
     for (let at = 0; at < bytes.length; at += 1) {
       const damaged = bytes.slice();
       damaged[at]! ^= 0x10; // below the length
@@ -110,7 +110,7 @@ describe('minimise', () => {
     saveEntry(two, entryOf(posts(1)));
     saveEntry(into, entryOf(posts(1, 2, 2)));
     writeFileSync(join(two, `bad${INPUT_SUFFIX}`), '');
-    const report = await mergeCorpora([one, two], into, featuresOf);
+    const report = await mergeCorpora([one, two], into, (entries) => minimise(entries, featuresOf));
     expect(report).toMatchObject({ read: 3, kept: 2 });
     expect(report.problems).toHaveLength(1);
     const { entries } = loadCorpus(into);

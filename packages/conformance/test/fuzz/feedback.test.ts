@@ -91,7 +91,7 @@ describe('an announcement', () => {
     });
     expect(shared.plan).toBeUndefined();
     for (let seed = 1; seed <= 4; seed += 1) await runner.run(seed);
-    const stream = await streamOf(coreTarget, 3, 40);
+    const stream = await streamOf(coreTarget, 3, 40, []);
     shared.begin({ stream, seed: 5, more: 30 });
     shared.steps = 60;
 
@@ -107,8 +107,8 @@ describe('an announcement', () => {
 
 describe('mutation', () => {
   it('makes streams of streams that are such themselves, the same for the same values', async () => {
-    const one = await streamOf(coreTarget, 7, 60);
-    const other = await streamOf(coreTarget, 8, 60);
+    const one = await streamOf(coreTarget, 7, 60, []);
+    const other = await streamOf(coreTarget, 8, 60, []);
     const seen = new Set<string>();
     for (let seed = 1; seed <= 200; seed += 1) {
       const made = mutate(new Random(seed), one, other);
