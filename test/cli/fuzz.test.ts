@@ -64,15 +64,38 @@ describe('viommu fuzz', { timeout: TEST_LIMIT_MS }, () => {
     const out = folder('merged');
     const merged = await viommu(['fuzz', '--merge', ...folders, '--out', out, '--json']);
     expect(merged.code).toBe(1);
-    const [finding, summary, ...others] = events(merged);
+    const [finding, summary, corpus, ...others] = events(merged);
     expect(others).toEqual([]);
+    expect(corpus).toEqual({ event: 'corpus', read: 0, kept: 0 });
     expect(finding).toMatchObject({ event: 'finding', fuzzer: 'canary', steps: 3 });
     expect(summary).toMatchObject({ event: 'summary', target: 'core', findings: 1 });
     const again = await viommu(['fuzz', '--merge', out, '--out', out, '--json']);
-    expect(events(again).at(-1)).toEqual(summary);
+    expect(events(again)).toContainEqual(summary);
     const replayed = await viommu(['fuzz', '--replay', String(finding?.['file'])]);
     expect(replayed.stdout).toContain('draws 7');
     expect(replayed.code).toBe(1);
+  });
+
+  it('keeps inputs that reach something new, begins with them, and merges them', async () => {
+    const out = folder('guided');
+    const args = ['fuzz', '--fuzzer', 'guided', '--threads', '1', '--out', out, '--json'];
+    const [first] = events(await viommu([...args, '--seconds', '3']));
+    expect(first?.['edges']).toBeGreaterThan(100);
+    expect(first?.['edgesThere']).toBeGreaterThan(Number(first?.['edges']));
+    const inputs = readdirSync(join(out, 'corpus')).length;
+    expect(inputs).toBeGreaterThan(0);
+    const merged = events(await viommu(['fuzz', '--merge', out, '--out', folder('few'), '--json']));
+    expect(merged).toContainEqual({ event: 'corpus', read: inputs, kept: expect.any(Number) });
+    expect(readdirSync(join(folder('few'), 'corpus')).length).toBeGreaterThan(0);
+  });
+
+  it('compares a device with another', async () => {
+    const args = ['fuzz', '--target', 'core', '--against', careless, '--seconds', '1'];
+    const outcome = await viommu([...args, '--threads', '1', '--out', folder('against'), '--json']);
+    expect(outcome.code).toBe(1);
+    const all = events(outcome);
+    expect(all.find(({ event }) => event === 'finding')).toMatchObject({ fuzzer: 'against' });
+    expect(all.at(-1)).toMatchObject({ target: expect.stringContaining('core against ') });
   });
 
   it('ends with a summary on Ctrl-C', async () => {
@@ -91,6 +114,8 @@ describe('viommu fuzz', { timeout: TEST_LIMIT_MS }, () => {
     [['--seconds', 'many'], 'a number of seconds'],
     [['--shard', '3/2'], 'a part of several'],
     [['--replay', 'nowhere.finding'], 'cannot be replayed'],
+    [['--against', 'nothing'], 'there is no target nothing'],
+    [['--deviations', 'nowhere.json'], 'cannot be used'],
     [['--merge', 'nowhere'], 'is no folder'],
     [['--merge', '.'], 'cannot be merged'],
     [['--fuzzer', 'stream,nothing'], 'there is no fuzzer nothing'],

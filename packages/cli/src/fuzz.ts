@@ -1,25 +1,35 @@
 /** `viommu fuzz`: random streams of requests against a device in lock-step with the reference model, and other fuzzers. */
 
+import { readFileSync } from 'node:fs';
 import { IommuError } from '@viommu/common';
 import {
   CANARY,
-  FUZZERS,
-  STREAM,
+  type CorpusEntry,
+  type NamedDeviation,
+  type Subject,
   annotateFinding,
   fuzz as runFuzzers,
+  fuzzersOf,
+  loadCorpus,
+  parseDeviations,
   replay as replayFinding,
+  saveEntry,
   signatureOf,
 } from '@viommu/conformance/fuzz';
 import { targetSpec } from './conform/target.ts';
 import { ExitCode, Failure, usageFailure } from './failure.ts';
 import { merge } from './fuzz/merge.ts';
-import { readFinding, saveFinding, saveResult } from './fuzz/store.ts';
+import { corpusFolder, readFinding, saveFinding, saveResult } from './fuzz/store.ts';
 import { formatProgress, tellFinding, tellResult } from './fuzz/tell.ts';
 import type { Output } from './output.ts';
 import { Progress } from './progress.ts';
 
 export interface FuzzFlags {
   readonly target: string;
+  /** Another target, to compare the first one with instead of with the model. */
+  readonly against?: string;
+  /** A file of differences between the two that are known. */
+  readonly deviations?: string;
   /** Names of fuzzers; all that suit the target if absent. */
   readonly fuzzer?: readonly string[];
   /** The simulation alone. */
@@ -29,7 +39,7 @@ export interface FuzzFlags {
   readonly threads?: number;
   /** `i/n`. */
   readonly shard?: { readonly index: number; readonly count: number };
-  /** The folder for findings and for what the run came to; one of its own name, and only for findings, if absent. */
+  /** The folder for findings, inputs and what the run came to; if absent, one for findings alone. */
   readonly out?: string;
   /** The file of a finding, to run it again and nothing else. */
   readonly replay?: string;
@@ -44,19 +54,22 @@ const OUT = 'fuzz-findings';
 /** Runs the fuzzers; the result is the exit code, 1 if there was a finding. */
 export async function fuzz(flags: FuzzFlags, output: Output, signal: AbortSignal): Promise<number> {
   const { out = OUT, target, seconds, threads, shard } = flags;
-  if (flags.merge !== undefined) return merge(flags.merge, out, output);
-  if (flags.replay !== undefined) return replay(flags.replay, flags, output);
-  const spec = targetSpec(target, 'device');
+  const subject = subjectOf(flags);
+  if (flags.merge !== undefined) return merge(flags.merge, out, subject, output);
+  if (flags.replay !== undefined) return replay(flags.replay, subject, output);
   const versions = { viommu: flags.version, node: process.versions.node };
+  const keep = flags.out !== undefined;
   let state = 'starting';
   const progress = new Progress(output.notes, () => state);
-  const report = await runFuzzers(spec, {
-    fuzzers: fuzzersOf(flags),
+  const report = await runFuzzers(subject, {
+    fuzzers: chosen(flags, subject),
     seed: Math.floor(flags.seed),
     seconds,
     threads,
     shard,
     signal,
+    corpus: keep ? inputsIn(out, output) : [],
+    onEntry: (entry) => keep && saveInput(out, entry),
     onProgress: (now) => (state = formatProgress(now)),
     onFinding: (finding) => {
       progress.clear();
@@ -69,26 +82,57 @@ export async function fuzz(flags: FuzzFlags, output: Output, signal: AbortSignal
     })
     .finally(() => progress.end());
   const { found, ...result } = report;
-  if (flags.out !== undefined || found.length > 0) saveResult(out, result);
+  if (keep || found.length > 0) saveResult(out, result);
   tellResult(result, found.length, output);
   if (found.length > 0) return ExitCode.FAILED;
   // Ctrl-C is how a long run ends, and the summary is told; its exit code still says so.
   return signal.aborted && signal.reason instanceof Failure ? signal.reason.exitCode : ExitCode.OK;
 }
 
-function fuzzersOf({ fuzzer, simulate }: FuzzFlags): readonly string[] | undefined {
-  if (simulate === true) return ['simulation'];
-  const names = [STREAM, ...FUZZERS.map(({ name }) => name), CANARY.name];
-  const unknown = fuzzer?.find((name) => !names.includes(name));
+function subjectOf({ target, against, deviations }: FuzzFlags): Subject {
+  return {
+    target: targetSpec(target, 'device'),
+    ...(against !== undefined && { against: targetSpec(against, 'device') }),
+    ...(deviations !== undefined && { deviations: deviationsIn(deviations) }),
+  };
+}
+
+function deviationsIn(file: string): readonly NamedDeviation[] {
+  try {
+    return parseDeviations(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw usageFailure(`${file} cannot be used: ${error instanceof Error ? error.message : ''}`);
+  }
+}
+
+/** The inputs that earlier runs kept; those that are damaged are said and left out. */
+function inputsIn(out: string, output: Output): readonly CorpusEntry[] {
+  const { entries, problems } = loadCorpus(corpusFolder(out));
+  for (const problem of problems) output.note(problem);
+  return entries;
+}
+
+function saveInput(out: string, entry: CorpusEntry): void {
+  try {
+    saveEntry(corpusFolder(out), entry);
+  } catch (error) {
+    throw usageFailure(`${out} cannot be written: ${error instanceof Error ? error.message : ''}`);
+  }
+}
+
+function chosen(flags: FuzzFlags, subject: Subject): readonly string[] | undefined {
+  if (flags.simulate === true) return ['simulation'];
+  const names = [...fuzzersOf(subject), CANARY.name];
+  const unknown = flags.fuzzer?.find((name) => !names.includes(name));
   if (unknown !== undefined)
-    throw usageFailure(`there is no fuzzer ${unknown}: there are ${names.join(', ')}`);
-  return fuzzer;
+    throw usageFailure(`there is no fuzzer ${unknown} for this: there are ${names.join(', ')}`);
+  return flags.fuzzer;
 }
 
 /** Runs a saved finding again: 1 if it shows, whichever way; 0 if nothing is wrong any more. */
-async function replay(file: string, { target }: FuzzFlags, output: Output): Promise<number> {
+async function replay(file: string, subject: Subject, output: Output): Promise<number> {
   const { finding } = readFinding(file);
-  const seen = await replayFinding(targetSpec(target, 'device'), finding);
+  const seen = await replayFinding(subject, finding);
   const expected = signatureOf(finding);
   const signature = seen === undefined ? null : signatureOf(seen);
   const same = signature === expected;

@@ -192,6 +192,8 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
         parseShard,
       ),
     )
+    .option('--against <name>', 'another target, to compare with instead of the model')
+    .option('--deviations <file>', 'differences between the two that are known, as JSON')
     .addOption(
       new Option('--fuzzer <names>', 'some of the fuzzers, such as stream,driver').argParser(
         (text) => text.split(','),
@@ -200,7 +202,7 @@ function createProgram(execute: (options: CommonOptions, work: Work) => Promise<
     .option('--simulate', 'only whole machines in one thread, with faults at every point')
     .option(
       '--out <directory>',
-      'where findings and the result are saved (default: "fuzz-findings")',
+      'where findings, inputs and the result are kept (default: "fuzz-findings", for findings)',
     )
     .option('--replay <file>', 'run a saved finding again, and nothing else')
     .option('--merge <directories...>', 'put what runs saved together in --out, and nothing else')

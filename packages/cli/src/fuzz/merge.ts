@@ -1,15 +1,30 @@
-/** `viommu fuzz --merge`: what several runs came to, put together. */
+/** `viommu fuzz --merge`: what several runs came to and kept, put together. */
 
 import { statSync } from 'node:fs';
-import { type SavedFinding, mergeResults, signatureOf } from '@viommu/conformance/fuzz';
+import {
+  type SavedFinding,
+  type Subject,
+  mergeCorpora,
+  mergeResults,
+  minimiseCorpus,
+  signatureOf,
+} from '@viommu/conformance/fuzz';
 import { IommuError } from '@viommu/common';
 import { ExitCode, usageFailure } from '../failure.ts';
-import type { Output } from '../output.ts';
-import { readFindings, readResult, saveFinding, saveResult } from './store.ts';
+import { type Output, formatCount, formatNoun } from '../output.ts';
+import { corpusFolder, readFindings, readResult, saveFinding, saveResult } from './store.ts';
 import { tellFinding, tellResult } from './tell.ts';
 
-/** Puts the results and findings of these folders into `out`; each finding once, with its shortest input. */
-export function merge(folders: readonly string[], out: string, output: Output): number {
+/**
+ * Puts the results, findings and inputs of these folders into `out`: each finding once, with its shortest input, and of
+ * the inputs as few as reach what all of them do.
+ */
+export async function merge(
+  folders: readonly string[],
+  out: string,
+  subject: Subject,
+  output: Output,
+): Promise<number> {
   const none = folders.find(
     (folder) => !statSync(folder, { throwIfNoEntry: false })?.isDirectory(),
   );
@@ -23,7 +38,15 @@ export function merge(folders: readonly string[], out: string, output: Output): 
   }
   for (const saved of found.values()) tellFinding(saved.finding, saveFinding(out, saved), output);
   saveResult(out, { ...result, findings: found.size });
+  const { read, kept, problems } = await mergeCorpora(
+    folders.map(corpusFolder),
+    corpusFolder(out),
+    (entries) => minimiseCorpus(subject, entries),
+  );
+  for (const problem of problems) output.note(problem);
   tellResult(result, found.size, output);
+  output.event({ event: 'corpus', read, kept });
+  output.line(`  ${formatNoun(read, 'input')}, of which ${formatCount(kept)} reach the same`);
   return found.size > 0 ? ExitCode.FAILED : ExitCode.OK;
 }
 

@@ -15,6 +15,8 @@ import {
 } from '@viommu/conformance/fuzz';
 import { usageFailure } from '../failure.ts';
 
+/** The folder below that of a run which holds inputs. */
+const CORPUS = 'corpus';
 const RESULT = 'fuzz.result';
 const FINDING = '.finding';
 
@@ -55,6 +57,11 @@ export function readFindings(folder: string): SavedFinding[] {
     .filter((name) => name.endsWith(FINDING))
     .toSorted()
     .map((name) => read(join(folder, name), 'merged', decodeFinding));
+}
+
+/** Where the inputs of a run are. */
+export function corpusFolder(folder: string): string {
+  return join(folder, CORPUS);
 }
 
 function nameOf(finding: Finding): string {

@@ -10,6 +10,11 @@ const COLUMNS: readonly Column[] = [
   { title: 'a second, all threads', align: 'right' },
 ];
 
+const DEVIATION_COLUMNS: readonly Column[] = [
+  { title: 'known difference', align: 'left' },
+  { title: 'times', align: 'right' },
+];
+
 export function tellFinding(finding: Finding, file: string, output: Output): void {
   const { fuzzer, kind, matter, evidence, seed, input } = finding;
   const steps = input.kind === 'stream' ? input.stream.steps.length : input.tape.length;
@@ -22,7 +27,8 @@ export function tellFinding(finding: Finding, file: string, output: Output): voi
 }
 
 export function tellResult(result: FuzzResult, findings: number, output: Output): void {
-  const { target, runs, requests, accesses, coverage, parts } = result;
+  const { target, runs, requests, accesses, coverage, edgesThere, deviations, parts } = result;
+  const edges = result.covered.filter((name) => name.startsWith('edge ')).length;
   const seconds = roundSeconds(result.seconds);
   const perSecond = Math.round(rateOf(result));
   const fuzzers = parts.map((part) => ({ ...part, perSecond: Math.round(part.perSecond) }));
@@ -36,14 +42,17 @@ export function tellResult(result: FuzzResult, findings: number, output: Output)
     seconds,
     perSecond,
     accesses,
+    edges,
+    edgesThere,
+    deviations,
     fuzzers,
   });
   if (output.json) return;
   output.heading(target);
   output.line(`  ${formatNoun(runs, 'run')}, ${formatNoun(requests, 'request')} in ${seconds} s`);
-  output.line(
-    `  ${formatNoun(coverage, 'pair')} of rules reached, ${formatNoun(findings, 'finding')}`,
-  );
+  const ofEdges =
+    edgesThere > 0 ? `, ${formatCount(edges)} of ${formatCount(edgesThere)} edges` : '';
+  output.line(`  coverage ${formatCount(coverage)}${ofEdges}; ${formatNoun(findings, 'finding')}`);
   output.table(
     COLUMNS,
     fuzzers.map((part) => [
@@ -52,6 +61,11 @@ export function tellResult(result: FuzzResult, findings: number, output: Output)
       formatCount(part.requests),
       formatCount(part.perSecond),
     ]),
+  );
+  if (Object.keys(deviations).length === 0) return;
+  output.table(
+    DEVIATION_COLUMNS,
+    Object.entries(deviations).map(([name, count]) => [name, formatCount(count)]),
   );
 }
 

@@ -3,11 +3,14 @@
 import { Deviation } from './deviation.ts';
 import { runHonest } from './driver/honest.ts';
 import { runHostile } from './driver/hostile.ts';
+import { AGAINST } from './against.ts';
+import { GUIDED } from './feedback/trial.ts';
 import type { Fuzzer } from './fuzzer.ts';
 import { ringDevice, ringDriver, ringMemory, ringRace, ringRewrite } from './ring/index.ts';
+import { STREAM } from './run-stream.ts';
 import { simulation } from '../simulation/simulation.ts';
 
-/** Those that bring all they need. Streams, which any device can be tried with, are apart. */
+/** Those that bring all they need. */
 export const FUZZERS: readonly Fuzzer[] = [
   {
     name: 'driver',
@@ -45,6 +48,11 @@ export const CANARY: Fuzzer = {
     }
   },
 };
+
+/** True for those whose inputs are streams, which any device can be tried with. */
+export function isStreamed(name: string): boolean {
+  return [STREAM, GUIDED, AGAINST].includes(name);
+}
 
 /** @throws {Error} if there is none of this name. */
 export function fuzzerByName(name: string): Fuzzer {

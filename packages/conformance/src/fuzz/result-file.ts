@@ -2,10 +2,35 @@
 
 import { IommuError } from '@viommu/common';
 import { RecordWriter, memoryRecordFile, readRecords } from '@viommu/common/records';
-import type { Part, Progress } from './threads.ts';
 
 const FORMAT = 'viommu-fuzz-result';
 const VERSION = 1;
+
+/** What one fuzzer did. */
+export interface Part {
+  readonly fuzzer: string;
+  readonly runs: number;
+  readonly requests: number;
+  /** A second, with all threads at it. */
+  readonly perSecond: number;
+}
+
+/** How far a run has come. */
+export interface Progress {
+  /** Seeds that were run. */
+  readonly runs: number;
+  readonly requests: number;
+  readonly accesses: number;
+  readonly findings: number;
+  /** Pairs of rules, edges and comparisons that were reached. */
+  readonly coverage: number;
+  /** Edges of our own code that there are; 0 if none were counted. */
+  readonly edgesThere: number;
+  readonly seconds: number;
+  readonly parts: readonly Part[];
+  /** Differences that have names, and how often each was seen. */
+  readonly deviations: Readonly<Record<string, number>>;
+}
 
 /** What one run came to, or several together. */
 export interface FuzzResult extends Progress {
@@ -35,13 +60,15 @@ export function decodeResult(bytes: Uint8Array): FuzzResult {
   const head = (first ?? {}) as Readonly<Record<string, unknown>>; // every field is looked at below
   if (head['format'] !== FORMAT || head['version'] !== VERSION)
     throw invalid('it is of no version that is known');
-  const { target, runs, requests, accesses, findings, seconds, parts } = head;
+  const { target, runs, requests, accesses, findings, edgesThere, seconds, parts } = head;
   if (typeof target !== 'string' || !covered.every((name) => typeof name === 'string'))
     throw invalid('a name is missing');
-  const figures = { runs, requests, accesses, findings, seconds };
+  const figures = { runs, requests, accesses, findings, edgesThere, seconds };
   if (!hasFigures(figures) || !Array.isArray(parts) || !parts.every(isPart))
     throw invalid('a figure is missing');
-  return { target, ...figures, coverage: covered.length, parts, covered };
+  const deviations = Object(head['deviations']) as Readonly<Record<string, unknown>>; // looked at next
+  if (!hasFigures(deviations)) throw invalid('a count is missing');
+  return { target, ...figures, coverage: covered.length, parts, deviations, covered };
 }
 
 /** All of them together, as if they had run side by side. @throws {IommuError} `EINVAL` if targets differ, or for none. */
@@ -62,6 +89,9 @@ export function mergeResults(results: readonly FuzzResult[]): FuzzResult {
       perSecond: perSecond + part.perSecond,
     });
   }
+  const deviations = new Map<string, number>();
+  for (const [name, count] of results.flatMap((result) => Object.entries(result.deviations)))
+    deviations.set(name, (deviations.get(name) ?? 0) + count);
   return {
     target: first.target,
     runs: sum(results.map(({ runs }) => runs)),
@@ -69,8 +99,10 @@ export function mergeResults(results: readonly FuzzResult[]): FuzzResult {
     accesses: sum(results.map(({ accesses }) => accesses)),
     findings: sum(results.map(({ findings }) => findings)),
     coverage: covered.length,
+    edgesThere: Math.max(...results.map(({ edgesThere }) => edgesThere)),
     seconds: Math.max(...results.map(({ seconds }) => seconds)),
     parts: [...parts.values()],
+    deviations: Object.fromEntries(deviations),
     covered,
   };
 }

@@ -4,7 +4,7 @@ import type { DeviceTargetFactory } from '../target.ts';
 import type { PairCoverage } from './coverage.ts';
 import { symptomOf } from './finding.ts';
 import type { Outcome, Tally } from './fuzzer.ts';
-import { Generator, type Wrong } from './generator.ts';
+import { Generator, type GeneratorOptions, type Wrong } from './generator.ts';
 import { Lockstep } from './lockstep.ts';
 import { randomSetup } from './platform.ts';
 import { Random } from './random.ts';
@@ -31,6 +31,8 @@ export interface SeedOptions {
 
 /** Steps: short streams reach many devices, and long ones what takes long. */
 const LENGTHS = [100, 1000, 4000, 10_000];
+/** Where each step is a round trip to another thread or process. */
+const APART_LENGTHS = [100, 1000, 2000, 4000];
 /** Steps between two questions whether all is over. */
 const OVER_STEPS = 32;
 const NO_TALLY: Tally = { requests: 0, accesses: 0, faults: 0 };
@@ -41,13 +43,11 @@ export async function runSeed(
   seed: number,
   { coverage, tolerated = [], drew, over }: SeedOptions = {},
 ): Promise<Outcome> {
-  const { random, setup, length, steps } = beginning(seed);
+  const { random, setup, length, steps } = beginning(factory, seed);
   return guarded(factory, { setup, steps }, { seed, tolerated }, (lockstep, target) => {
     lockstep.coverage = coverage;
-    const generator = new Generator(random, () => lockstep.model, setup, target, {
-      wrongs: factory.apart === true ? wrongsOf(seed, tolerated) : undefined,
-      slow: factory.apart === true,
-    });
+    const options = generatorOptions(factory, seed, tolerated);
+    const generator = new Generator(random, () => lockstep.model, setup, target, options);
     while (steps.length < length) {
       if (steps.length % OVER_STEPS === 0 && over?.() === true) break;
       const step = generator.next();
@@ -57,6 +57,14 @@ export async function runSeed(
     }
     lockstep.end();
   });
+}
+
+function generatorOptions(
+  { apart = false }: DeviceTargetFactory,
+  seed: number,
+  tolerated: readonly string[],
+): GeneratorOptions {
+  return { wrongs: apart ? wrongsOf(seed, tolerated) : undefined, slow: apart };
 }
 
 /**
@@ -88,10 +96,12 @@ export async function streamOf(
   factory: DeviceTargetFactory,
   seed: number,
   count: number,
+  tolerated: readonly string[],
 ): Promise<Stream> {
-  const { random, setup, steps } = beginning(seed);
-  await guarded(factory, { setup, steps }, { seed, tolerated: [] }, (lockstep, target) => {
-    const generator = new Generator(random, () => lockstep.model, setup, target);
+  const { random, setup, steps } = beginning(factory, seed);
+  await guarded(factory, { setup, steps }, { seed, tolerated }, (lockstep, target) => {
+    const options = generatorOptions(factory, seed, tolerated);
+    const generator = new Generator(random, () => lockstep.model, setup, target, options);
     while (steps.length < count) {
       const step = generator.next();
       steps.push(step);
@@ -101,10 +111,14 @@ export async function streamOf(
   return { setup, steps };
 }
 
-function beginning(seed: number): { random: Random; setup: Setup; length: number; steps: Step[] } {
+function beginning(
+  { apart }: DeviceTargetFactory,
+  seed: number,
+): { random: Random; setup: Setup; length: number; steps: Step[] } {
   const random = new Random(seed);
   const setup = randomSetup(random);
-  return { random, setup, length: random.pick(LENGTHS), steps: [] };
+  const length = random.pick(apart === true ? APART_LENGTHS : LENGTHS);
+  return { random, setup, length, steps: [] };
 }
 
 /** Runs a stream that is there. */

@@ -1,6 +1,6 @@
 /** A stretch of fuzzing in one thread: seeds of one fuzzer, one after the other, until the time is over. */
 
-import type { PairCoverage } from './coverage.ts';
+import type { CorpusEntry } from './corpus-file.ts';
 import { signatureOf } from './deviation.ts';
 import type { Finding } from './finding.ts';
 import type { Outcome, Tally } from './fuzzer.ts';
@@ -20,7 +20,19 @@ export interface ShardTask {
   readonly shrink: boolean;
 }
 
-export interface ShardResult extends Tally {
+/** What was reached that is new in this thread. */
+export interface Reach {
+  /** By name: pairs of rules, and edges and comparisons of our own code. */
+  readonly coverage: readonly string[];
+  /** Edges that there are. */
+  readonly edgesThere: number;
+  /** Inputs that reached something. */
+  readonly entries: readonly CorpusEntry[];
+  /** Differences that have names, and how often each was seen. */
+  readonly deviations: Readonly<Record<string, number>>;
+}
+
+export interface ShardResult extends Tally, Reach {
   /** The seed to go on with. */
   readonly next: number;
   readonly runs: number;
@@ -28,8 +40,6 @@ export interface ShardResult extends Tally {
   readonly timeMs: number;
   /** What was not known, shrunk. */
   readonly findings: readonly Finding[];
-  /** Coverage that is new in this thread. */
-  readonly coverage: readonly string[];
 }
 
 /** What a shard needs of its surroundings. */
@@ -37,7 +47,7 @@ export interface ShardContext {
   /** Runs a seed; `tolerated` are signatures of what is known. */
   readonly run: (seed: number, tolerated: readonly string[]) => Promise<Outcome>;
   readonly replay: (finding: Finding) => Replay;
-  readonly coverage: PairCoverage;
+  readonly takeReach: () => Reach;
   /** In milliseconds. */
   readonly now: () => number;
   /** Hears which seed is next, so that one that never ends is known. */
@@ -50,11 +60,12 @@ export interface ShardContext {
   readonly halted: () => boolean;
 }
 
-/** A finding is shrunk for at most this long. */
+/** A finding is shrunk for at most this long, and one that takes a while each time for longer. */
 const SHRINK_MS = 5000;
+const HANG_SHRINK_MS = 20_000;
 
 export async function runShard(task: ShardTask, context: ShardContext): Promise<ShardResult> {
-  const { run, replay, coverage, now, began, shrinks, over, halted } = context;
+  const { run, replay, takeReach, now, began, shrinks, over, halted } = context;
   const known = new Set(task.known);
   const findings: Finding[] = [];
   const total = { runs: 0, requests: 0, accesses: 0, faults: 0 };
@@ -77,10 +88,11 @@ export async function runShard(task: ShardTask, context: ShardContext): Promise<
     }
     shrinks();
     const from = now();
-    const ended = (): boolean => halted() || now() > from + SHRINK_MS;
+    const latest = from + (finding.kind === 'hang' ? HANG_SHRINK_MS : SHRINK_MS);
+    const ended = (): boolean => halted() || now() > latest;
     findings.push(await shrink(finding, replay(finding), { ended }));
     shrinkMs += now() - from;
   } while (now() < begin + task.timeMs && !over());
   const timeMs = now() - begin - shrinkMs;
-  return { next: seed, ...total, timeMs, findings, coverage: coverage.take() };
+  return { next: seed, ...total, timeMs, findings, ...takeReach() };
 }

@@ -134,7 +134,11 @@ function plainerSteps(step: Step): Step[] {
 const PLAINER_SETUPS: readonly ((setup: Setup) => Setup)[] = [
   (setup) => (setup.refuse === 0n ? setup : { ...setup, refuse: 0n }),
   (setup) => (setup.indirect ? { ...setup, indirect: false } : setup),
-  (setup) => (setup.format === 'packed' ? { ...setup, format: 'split' } : setup),
+  // A split queue has a power of two.
+  (setup) =>
+    setup.format === 'packed'
+      ? { ...setup, format: 'split', queueSize: 2 ** Math.floor(Math.log2(setup.queueSize)) }
+      : setup,
   ...(
     [
       'withFeatures',

@@ -1,12 +1,13 @@
 /** Whose turn it is in a thread: streams have most of the time, and the other fuzzers share the rest. */
 
+import { isStreamed } from './registry.ts';
 import { STREAM } from './run-stream.ts';
 
 /** How long a turn is. */
 const STREAM_MS = 400;
 const OTHER_MS = 100;
-/** The part of the time that streams have beside others. */
-const STREAM_SHARE = 0.75;
+/** Shares of the time: of streams from seeds, of each other kind of stream, and of each other fuzzer. */
+const SHARE = { seeds: 12, streams: 4, other: 1 } as const;
 
 export interface Turn {
   readonly fuzzer: string;
@@ -16,7 +17,6 @@ export interface Turn {
 export class Turns {
   /** Milliseconds spent, each divided by its share. */
   readonly #spent: Map<string, number>;
-  readonly #share: (fuzzer: string) => number;
 
   /** `offset` lets threads begin with different ones. */
   constructor(fuzzers: readonly string[], offset: number) {
@@ -24,9 +24,6 @@ export class Turns {
     this.#spent = new Map(
       [...fuzzers.slice(from), ...fuzzers.slice(0, from)].map((one) => [one, 0]),
     );
-    const others = fuzzers.filter((one) => one !== STREAM).length;
-    const rest = fuzzers.includes(STREAM) ? 1 - STREAM_SHARE : 1;
-    this.#share = (fuzzer) => (fuzzer === STREAM ? STREAM_SHARE : rest / others);
   }
 
   /** The fuzzer that had the least of what is due to it. */
@@ -38,11 +35,16 @@ export class Turns {
       spent = one;
       least = fuzzer;
     }
-    return { fuzzer: least, timeMs: Math.min(least === STREAM ? STREAM_MS : OTHER_MS, leftMs) };
+    return { fuzzer: least, timeMs: Math.min(isStreamed(least) ? STREAM_MS : OTHER_MS, leftMs) };
   }
 
   took(fuzzer: string, timeMs: number): void {
     const spent = this.#spent.get(fuzzer) ?? 0;
-    this.#spent.set(fuzzer, spent + timeMs / this.#share(fuzzer));
+    this.#spent.set(fuzzer, spent + timeMs / shareOf(fuzzer));
   }
+}
+
+function shareOf(fuzzer: string): number {
+  if (fuzzer === STREAM) return SHARE.seeds;
+  return isStreamed(fuzzer) ? SHARE.streams : SHARE.other;
 }

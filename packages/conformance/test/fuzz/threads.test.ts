@@ -8,7 +8,7 @@ describe('the fuzzer in threads', () => {
   it('runs for its time and says what it did', async () => {
     const seen: number[] = [];
     const report = await fuzz(
-      { module: 'core' },
+      { target: { module: 'core' } },
       { seconds: 0.5, threads: 2, onProgress: ({ runs }) => seen.push(runs) },
     );
     expect(report.target).toBe('core');
@@ -19,8 +19,8 @@ describe('the fuzzer in threads', () => {
   });
 
   it('runs streams against a device in another thread, and ends in time', async () => {
-    const report = await fuzz({ module: 'worker' }, { seconds: 1, threads: 1 });
-    expect(report.parts.map(({ fuzzer }) => fuzzer)).toEqual(['stream']);
+    const report = await fuzz({ target: { module: 'worker' } }, { seconds: 1, threads: 1 });
+    expect(report.parts.map(({ fuzzer }) => fuzzer)).toEqual(['stream', 'guided']);
     expect(report.found).toEqual([]);
     expect(report.requests).toBeGreaterThan(0);
     expect(report.seconds).toBeLessThan(10);
@@ -30,7 +30,7 @@ describe('the fuzzer in threads', () => {
     const module = new URL('careless.ts', import.meta.url).href;
     const told: string[] = [];
     const report = await fuzz(
-      { module, export: 'careless' },
+      { target: { module, export: 'careless' } },
       { seconds: 2, threads: 1, onFinding: ({ matter }) => told.push(matter) },
     );
     expect(told.length).toBeGreaterThan(0);
@@ -44,22 +44,23 @@ describe('the fuzzer in threads', () => {
     async (name) => {
       const module = new URL('careless.ts', import.meta.url).href;
       const options = { seconds: 0.5, threads: 1, hangMs: 500 };
-      const { found } = await fuzz({ module, export: name }, options);
+      const { found } = await fuzz({ target: { module, export: name } }, options);
       const [finding] = found;
       expect(finding?.kind).toBe(name === 'endless' ? 'hang' : 'crash');
       if (finding?.input.kind !== 'stream') throw new Error('It is no stream.');
       const { steps } = finding.input.stream;
       expect(steps.length).toBeLessThan(200);
-      const again = await replay({ module, export: name }, finding, 500);
+      const again = await replay({ target: { module, export: name } }, finding, 500);
       expect(again?.kind).toBe(finding.kind);
-      expect(await replay({ module: 'core' }, finding)).toBeUndefined();
+      expect(await replay({ target: { module: 'core' } }, finding)).toBeUndefined();
     },
   );
 
   it('runs fuzzers of any kind, each in its turns', async () => {
-    const { parts } = await fuzz({ module: 'core' }, { seconds: 2, threads: 2 });
+    const { parts } = await fuzz({ target: { module: 'core' } }, { seconds: 4, threads: 2 });
     expect(parts.map(({ fuzzer }) => fuzzer)).toEqual([
       'stream',
+      'guided',
       ...FUZZERS.map(({ name }) => name),
     ]);
     for (const { fuzzer, runs } of parts) expect(runs, fuzzer).toBeGreaterThan(0);
@@ -67,7 +68,7 @@ describe('the fuzzer in threads', () => {
 
   it('reports the canary', async () => {
     const options = { seconds: 0.3, threads: 1, fuzzers: ['canary'] };
-    const { found } = await fuzz({ module: 'core' }, options);
+    const { found } = await fuzz({ target: { module: 'core' } }, options);
     expect(found.map(({ matter }) => matter)).toEqual(['three sevens']);
     expect(found[0]?.input).toMatchObject({ kind: 'tape', tape: [7, 7, 7] });
   });
@@ -77,7 +78,7 @@ describe('the fuzzer in threads', () => {
       [0, 1].map(async (index) => {
         const shard = { index, count: 2 };
         const { found } = await fuzz(
-          { module: 'core' },
+          { target: { module: 'core' } },
           { seconds: 0.2, threads: 1, seed: 4, fuzzers: ['canary'], shard },
         );
         return found[0]?.seed;
@@ -88,7 +89,7 @@ describe('the fuzzer in threads', () => {
 
   it('ends when it is told to', async () => {
     const report = await fuzz(
-      { module: 'core' },
+      { target: { module: 'core' } },
       { seconds: 100, threads: 1, signal: AbortSignal.timeout(300) },
     );
     expect(report.seconds).toBeLessThan(20);
