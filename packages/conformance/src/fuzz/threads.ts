@@ -58,12 +58,14 @@ export async function fuzz(subject: Subject, options: FuzzOptions): Promise<Fuzz
   const total = new Total(fuzzers, threads, hear, now);
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const corpus = [...(options.corpus ?? [])];
+  // One thread that learns knows what several would each have to find out.
+  const unguided = fuzzers.filter((fuzzer) => fuzzer !== GUIDED);
   const lanes = Array.from(
     { length: threads },
     (_, index) =>
       new Lane({
         subject,
-        fuzzers,
+        fuzzers: index > 0 && unguided.length > 0 ? unguided : fuzzers,
         index,
         seed: seed + shard.index + shard.count * index,
         stride: shard.count * threads,

@@ -7,7 +7,7 @@ import { STREAM } from './run-stream.ts';
 const STREAM_MS = 400;
 const OTHER_MS = 100;
 /** Shares of the time: of streams from seeds, of each other kind of stream, and of each other fuzzer. */
-const SHARE = { seeds: 12, streams: 4, other: 1 } as const;
+const SHARE = { seeds: 14, streams: 6, other: 1 } as const;
 
 export interface Turn {
   readonly fuzzer: string;
