@@ -7,13 +7,15 @@ import type { Fuzzer, Journal } from '../fuzzer.ts';
 import type { Random } from '../random.ts';
 import { DeviceWorld } from './device-world.ts';
 import type { PlainChain } from './plain.ts';
-import { INDIRECT, type Site } from './plain-driver.ts';
+import { INDIRECT, NEXT, type Site } from './plain-driver.ts';
 import { deviation, drawBuffers, listBuffers, scatter } from './setting.ts';
 import { WRONGS } from './wrong.ts';
 
 /** Queues of one run. */
 const LIVES = 30;
 const STEPS = 60;
+/** Chains that are spoilt in one life. */
+const SPOILT = 5;
 
 export const ringDevice: Fuzzer = {
   name: 'ring-device',
@@ -35,7 +37,7 @@ export const ringDevice: Fuzzer = {
 
 type Kind = (world: DeviceWorld, random: Random, journal: Journal) => void;
 
-const KINDS: readonly Kind[] = [lawful, lawful, oneWrong, oneWrong, storm, raw];
+const KINDS: readonly Kind[] = [lawful, oneWrong, lawful, oneWrong, oneWrong, storm, raw];
 
 /** Lawful traffic in any order: the ring never breaks. */
 function lawful(world: DeviceWorld, random: Random): void {
@@ -61,19 +63,27 @@ function oneWrong(world: DeviceWorld, random: Random, journal: Journal): void {
   }
   driver.publish();
   world.drain();
-  const before = random.number(3);
-  for (let left = before; left > 0; left -= 1) add(world, random);
-  if (driver.inFlight > 0 && random.once(2)) driver.publish();
   // In the largest ring any step is lawful, or nearly.
   if (!setting.packed && setting.size < 0x4000 && random.once(10))
     return jump(world, random, journal);
-  if (random.once(8)) return tooLong(world, random);
+  if (setting.packed && setting.size > 1 && random.once(10)) return crowd(world, random);
+  if (setting.features.indirect && setting.tableEntries > setting.size && random.once(4))
+    return tooLong(world, random);
+  // What a device has to bear leaves room for more.
+  for (let left = 1 + random.number(SPOILT); left > 0; left -= 1)
+    if (!spoil(world, random, journal)) return;
+}
+
+/** Spoils one chain, behind some others. True if the ring goes on. */
+function spoil(world: DeviceWorld, random: Random, journal: Journal): boolean {
+  const { setting, driver } = world;
+  for (let left = random.number(3); left > 0; left -= 1) add(world, random);
+  if (random.once(2)) driver.publish();
   const site = driver.add(drawBuffers(random, setting, setting.size));
-  if (site === undefined) return;
+  if (site === undefined) return false;
+  const format = setting.packed ? 'packed' : 'split';
   const fitting = WRONGS.filter(
-    ({ format, fits }) =>
-      (format === 'both' || format === (setting.packed ? 'packed' : 'split')) &&
-      fits(site, setting),
+    (wrong) => (wrong.format === 'both' || wrong.format === format) && wrong.fits(site, setting),
   );
   const wrong = random.pick(fitting);
   journal.note(() => `${wrong.name}: ${JSON.stringify(site.at)}, table from ${site.tableFrom}`);
@@ -81,6 +91,7 @@ function oneWrong(world: DeviceWorld, random: Random, journal: Journal): void {
   if (random.once(4)) add(world, random);
   driver.publish();
   expectAfter(world, random, wrong.verdict, wrong.name, site);
+  return wrong.verdict === 'chain' || wrong.verdict === 'unreachable';
 }
 
 /** An available index that no driver can have, with some chains in the device's hands. */
@@ -109,11 +120,35 @@ function jump(world: DeviceWorld, random: Random, journal: Journal): void {
     throw deviation('device: an index that jumps is not found', setting, `by ${step}`);
 }
 
+/** A list that begins in free slots and goes on in those of lists in the device's hands. */
+function crowd(world: DeviceWorld, random: Random): void {
+  const { setting, driver } = world;
+  const { size, place } = setting;
+  for (let left = 1 + random.number(2); left > 0; left -= 1) add(world, random);
+  driver.publish();
+  for (let left = driver.inFlight; left > 0; left -= 1) world.pop();
+  if (world.inHand === 0 || driver.room === 0) return;
+  const slots = driver.room + 1;
+  const site = driver.add(listBuffers(random, setting, 1, 1));
+  const [first] = site?.ids ?? [];
+  if (first === undefined || site?.indirectAt !== -1) return;
+  for (let count = 1; count < slots; count += 1) {
+    const at = place.table + 16 * ((first + count) % size);
+    driver.setFlags(at, count + 1 < slots ? NEXT : 0);
+  }
+  const at = place.table + 16 * first;
+  driver.setFlags(at, driver.flags(at) | NEXT);
+  driver.publish();
+  if (random.once(2) && !setting.features.inOrder) world.serve(1);
+  else world.pop();
+  if (!world.plain.broken)
+    throw deviation('device: a list over others is not found', setting, `${slots} slots`);
+}
+
 /** A chain with one buffer more than the queue has descriptors. */
 function tooLong(world: DeviceWorld, random: Random): void {
   const { setting, driver } = world;
-  const { size, tableEntries, features } = setting;
-  if (!features.indirect || tableEntries <= size) return;
+  const { size } = setting;
   const site = driver.add(listBuffers(random, setting, size + 1, random.number(size + 2)));
   if (site === undefined) return;
   driver.publish();

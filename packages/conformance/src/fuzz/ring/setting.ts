@@ -217,7 +217,7 @@ function drawPosition(random: Random, packed: boolean, size: number): number {
     if (kind === 0) return 0x8000;
     return random.number(size) | (kind === 1 ? 0x8000 : 0);
   }
-  // The index wraps soon, as does the largest ring.
+  // The index wraps soon, or its sign.
   if (kind === 0) return 0;
-  return (kind === 1 ? 0x1_0000 : 0x8000) - 1 - random.number(12);
+  return (random.once(4) ? 0x8000 : 0x1_0000) - 1 - random.number(8);
 }
