@@ -5,7 +5,8 @@
 
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { DEFECTS, type Defect } from '../packages/conformance/test/fuzz/defect/list.ts';
+import { EVERY_DEFECT } from '../packages/conformance/test/fuzz/defect/every.ts';
+import type { Defect } from '../packages/conformance/test/fuzz/defect/list.ts';
 import { seek } from '../packages/conformance/test/fuzz/defect/run.ts';
 import type { DefectOutcome } from '../packages/conformance/test/fuzz/defect/worker.ts';
 
@@ -15,32 +16,34 @@ const SHARE_GOOD = 0.9;
 const FILE = new URL('../docs/fuzz-defects.md', import.meta.url);
 
 const outcomes = new Map<Defect, DefectOutcome>();
-const turns = DEFECTS.values();
+const turns = EVERY_DEFECT.values();
 async function lane(): Promise<void> {
   for (const defect of turns) {
     const outcome = await seek(defect, SECONDS_MAX);
     outcomes.set(defect, outcome);
-    process.stdout.write(`${outcome.seconds.toFixed(1)} s  ${defect.name}: ${outcome.matter}\n`);
+    process.stdout.write(
+      `${outcome.seconds.toFixed(1)} s  ${defect.name}: ${outcome.fuzzer}, ${outcome.matter}\n`,
+    );
   }
 }
 await Promise.all(Array.from({ length: availableParallelism() }, lane));
 
-const rows = DEFECTS.map((defect) => ({ defect, outcome: outcomes.get(defect) }));
+const rows = EVERY_DEFECT.map((defect) => ({ defect, outcome: outcomes.get(defect) }));
 const found = rows.filter(({ outcome }) => outcome?.matter !== undefined);
 const fast = found.filter(({ outcome }) => (outcome?.seconds ?? Infinity) <= SECONDS_GOOD);
 const lines = [
   '# Planted defects',
   '',
-  'Written by `npm run defects`: each change of the list in `packages/conformance/test/fuzz/defect/list.ts` is made to the',
-  'sources as a thread loads them, and streams run in this one thread until one of them shows something.',
+  'Written by `npm run defects`: each change of the lists in `packages/conformance/test/fuzz/defect/` is made to the sources',
+  'as a thread loads them, and in this one thread all fuzzers take turns, as they do in `viommu fuzz`, until one shows something.',
   '',
   `${found.length} of ${rows.length} are found, ${fast.length} within ${SECONDS_GOOD} s.`,
   '',
-  '| defect | in | seconds | requests | found as |',
-  '| --- | --- | ---: | ---: | --- |',
+  '| defect | in | seconds | requests | found by | as |',
+  '| --- | --- | ---: | ---: | --- | --- |',
   ...rows.map(({ defect: { name, file }, outcome }) => {
-    const { matter = 'not found', seconds = 0, requests = 0 } = outcome ?? {};
-    const cells = [name, `\`${file}\``, seconds.toFixed(1), String(requests), matter];
+    const { matter = 'not found', fuzzer = '', seconds = 0, requests = 0 } = outcome ?? {};
+    const cells = [name, `\`${file}\``, seconds.toFixed(1), String(requests), fuzzer, matter];
     return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   }),
   '',
