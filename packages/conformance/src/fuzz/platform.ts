@@ -72,7 +72,7 @@ const MEMORY_STARTS = [
 /** A device of any kind, and a driver that leaves some of its features alone. */
 export function randomSetup(random: Random): Setup {
   const format = random.once(2) ? 'packed' : 'split';
-  const legacy = random.once(5);
+  const legacy = random.once(4);
   const without = OFFERS.filter(() => random.once(8)).reduce(addFeature, 0n);
   const regions = REGIONS.filter(() => random.once(2));
   const wish: TargetWish = {
@@ -113,9 +113,9 @@ function randomLimit(random: Random): TargetLimits {
 /** Features that a driver leaves alone: mostly none of the IOMMU's own. */
 export function randomRefusal(random: Random): bigint {
   const ring = RING.options.filter(() => random.once(2)).reduce(addFeature, 0n);
-  if (!random.once(3)) return ring;
+  if (!random.once(2)) return ring;
   return Object.values(IommuFeature)
-    .filter(() => random.once(3))
+    .filter(() => random.once(4))
     .reduce(addFeature, ring);
 }
 

@@ -29,8 +29,8 @@ export interface SeedOptions {
   readonly over?: (() => boolean) | undefined;
 }
 
-/** Steps: short streams reach many devices, and long ones what takes long. */
-const LENGTHS = [100, 1000, 4000, 10_000];
+/** Steps: short streams, which most are, reach many devices, and long ones what takes long. */
+const LENGTHS = [100, 100, 300, 300, 1000, 1000, 4000, 10_000];
 /** Where each step is a round trip to another thread or process. */
 const APART_LENGTHS = [100, 1000, 2000, 4000];
 /** Steps between two questions whether all is over. */
