@@ -98,6 +98,7 @@ function spoil(world: DeviceWorld, random: Random, journal: Journal): boolean {
 function jump(world: DeviceWorld, random: Random, journal: Journal): void {
   const { setting, driver } = world;
   const { size } = setting;
+  for (let left = random.number(4); left > 0; left -= 1) add(world, random);
   driver.publish();
   for (let left = driver.inFlight; left > 0; left -= 1) world.pop();
   const { inHand } = world;
