@@ -1,7 +1,8 @@
 /** How a driver has to describe a chain: every field that the standard fixes, read by nobody but this. */
 
+import { Descriptor, PackedDescriptor } from '@viommu/common';
 import type { PlainBuffer, PlainChain } from './plain.ts';
-import { type Setting, deviation } from './setting.ts';
+import { type Setting, deviation, flagsAt } from './setting.ts';
 
 const NEXT = 1;
 const WRITE = 2;
@@ -50,17 +51,17 @@ export function checkDescription(
     const at = place.table + ENTRY * slot;
     const last = index + 1 === inRing;
     const kind = tabled ? INDIRECT : (expected[index]!.writable ? WRITE : 0) | (last ? 0 : NEXT); // Below the count.
-    const flags = view.getUint16(at + (packed ? 14 : 12), true);
+    const flags = view.getUint16(at + flagsAt(packed), true);
     const state = packed ? (wrap ? 0x80 : 0x8000) : 0;
     if (flags !== (kind | state))
       throw wrong('flags of a descriptor are others', `0x${flags.toString(16)}`);
     ranges.push([at, at + ENTRY]);
     if (!packed) {
-      slot = view.getUint16(at + 14, true);
+      slot = view.getUint16(at + Descriptor.offset.next, true);
       if (!last && slot >= size) throw wrong('a next index outside the table', `${slot}`);
       continue;
     }
-    if (last && view.getUint16(at + 12, true) !== chain.id)
+    if (last && view.getUint16(at + PackedDescriptor.offset.id, true) !== chain.id)
       throw wrong('the last slot has another id');
     slot += 1;
     if (slot === size) {
@@ -72,7 +73,7 @@ export function checkDescription(
 
   const at = place.table + ENTRY * from.slot;
   const table = setting.tables + Number(view.getBigUint64(at, true) - setting.tableAddress);
-  const bytes = view.getUint32(at + 8, true);
+  const bytes = view.getUint32(at + Descriptor.offset.len, true);
   if (bytes !== ENTRY * expected.length) throw wrong('a table has another length', `${bytes}`);
   const end = setting.tables + setting.tableBytes;
   if (table < setting.tables || table + bytes > end || (table - setting.tables) % ENTRY !== 0)
@@ -80,11 +81,11 @@ export function checkDescription(
   for (const [index, { writable }] of expected.entries()) {
     const entry = table + ENTRY * index;
     const last = index + 1 === expected.length;
-    const flags = view.getUint16(entry + (packed ? 14 : 12), true);
+    const flags = view.getUint16(entry + flagsAt(packed), true);
     // Those of a packed ring stand in a row, and no flag but this one has a meaning.
     const kind = (writable ? WRITE : 0) | (last || packed ? 0 : NEXT);
     if (flags !== kind) throw wrong('flags in a table are others', `0x${flags.toString(16)}`);
-    if (!packed && !last && view.getUint16(entry + 14, true) >= expected.length)
+    if (!packed && !last && view.getUint16(entry + Descriptor.offset.next, true) >= expected.length)
       throw wrong('a next index outside its table');
   }
   ranges.push([table, table + bytes]);

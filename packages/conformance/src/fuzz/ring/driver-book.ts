@@ -1,5 +1,6 @@
 /** What a driver has to take from a used ring, whatever the device wrote there: from its own books, and nothing else. */
 
+import { PackedDescriptor, UsedElement, UsedRing } from '@viommu/common';
 import type { Setting } from './setting.ts';
 
 /** A chain that was made available. */
@@ -108,18 +109,21 @@ export class DriverBook {
     const { packed, place, size } = this.#setting;
     const view = this.#view;
     if (!packed) {
-      const at = place.device + 4 + 8 * (this.#next % size);
-      return { last: view.getUint32(at, true), bytes: view.getUint32(at + 4, true) };
+      const at = place.device + UsedRing.size + UsedElement.size * (this.#next % size);
+      return {
+        last: view.getUint32(at, true),
+        bytes: view.getUint32(at + UsedElement.offset.len, true),
+      };
     }
-    const at = place.table + 16 * this.#next;
+    const at = place.table + PackedDescriptor.size * this.#next;
     const written = ((this.#flags ?? 0) & 2) !== 0;
     this.#flags = undefined;
-    const bytes = written ? view.getUint32(at + 8, true) : 0;
-    return { last: view.getUint16(at + 12, true), bytes };
+    const bytes = written ? view.getUint32(at + PackedDescriptor.offset.len, true) : 0;
+    return { last: view.getUint16(at + PackedDescriptor.offset.id, true), bytes };
   }
 
   #lookSplit(): boolean {
-    const index = this.#view.getUint16(this.#setting.place.device + 2, true);
+    const index = this.#view.getUint16(this.#setting.place.device + UsedRing.offset.idx, true);
     const ahead = (index - this.#next) & 0xffff;
     if (ahead === 0) return false;
     if (ahead > this.inFlight.size) this.broken = true;
@@ -129,7 +133,12 @@ export class DriverBook {
 
   #lookPacked(): boolean {
     if (this.#flags !== undefined) return true;
-    const flags = this.#view.getUint16(this.#setting.place.table + 16 * this.#next + 14, true);
+    const flags = this.#view.getUint16(
+      this.#setting.place.table +
+        PackedDescriptor.size * this.#next +
+        PackedDescriptor.offset.flags,
+      true,
+    );
     const bits = this.#wrap ? 0x8080 : 0;
     if ((flags & 0x8080) !== bits || this.inFlight.size === 0) return false;
     this.#flags = flags;

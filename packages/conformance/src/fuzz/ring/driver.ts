@@ -1,5 +1,13 @@
 /** Fuzzes the driver's side of queues, in front of a plain device: lawful, or one that writes what it may not. */
 
+import {
+  AvailableRing,
+  EventSuppression,
+  PackedDescriptor,
+  RING_ENTRY_SIZE,
+  UsedElement,
+  UsedRing,
+} from '@viommu/common';
 import type { Fuzzer } from '../fuzzer.ts';
 import type { Random } from '../random.ts';
 import { DriverWorld } from './driver-world.ts';
@@ -94,7 +102,7 @@ function wish({ device, setting }: DriverWorld, random: Random): void {
     const slot = ((device.position & 0x7fff) + random.number(6)) % size;
     memory.raw.setUint16(at, slot | (random.number(2) << 15), true);
     memory.raw.setUint16(
-      at + 2,
+      at + EventSuppression.offset.flags,
       kind === 2 ? random.number(features.eventIndex ? 3 : 2) : random.number(0x1_0000),
       true,
     );
@@ -115,26 +123,29 @@ function forge({ setting, book, pending }: DriverWorld, random: Random): void {
   const { memory, place, packed, size } = setting;
   const view = memory.raw;
   const ids = [...book.inFlight.keys()];
+  const slotAt = (slot: number): number => place.table + PackedDescriptor.size * slot;
+  const entryAt = (slot: number): number =>
+    place.driver + AvailableRing.size + RING_ENTRY_SIZE * slot;
   const held = packed
-    ? view.getUint16(place.table + 16 * ((book.next + book.slots) % size) + 12, true)
-    : view.getUint16(place.driver + 4 + 2 * ((book.next + book.inFlight.size) % size), true);
+    ? view.getUint16(slotAt((book.next + book.slots) % size) + PackedDescriptor.offset.id, true)
+    : view.getUint16(entryAt((book.next + book.inFlight.size) % size), true);
   const id = random.pick([held, size, random.number(size), random.pick([0, ...ids])]);
   if (!packed) {
-    const at = place.device + 4 + 8 * (book.next % size);
+    const at = place.device + UsedRing.size + UsedElement.size * (book.next % size);
     view.setUint32(at, random.once(8) ? id + 0x1_0000 : id, true);
-    view.setUint32(at + 4, random.next(), true);
+    view.setUint32(at + UsedElement.offset.len, random.next(), true);
     const steps = random.pick([1, 1, 1, book.inFlight.size + 1, book.inFlight.size + pending]);
-    view.setUint16(place.device + 2, book.next + steps, true);
+    view.setUint16(place.device + UsedRing.offset.idx, book.next + steps, true);
     return;
   }
-  const at = place.table + 16 * book.next;
+  const at = slotAt(book.next);
   const bits = book.wrap ? 0x8080 : 0;
   // Before the first list is shown its slot must stay as it is, but for the flags.
   if (ids.length > 0) {
-    view.setUint16(at + 12, id, true);
-    view.setUint32(at + 8, random.next(), true);
+    view.setUint16(at + PackedDescriptor.offset.id, id, true);
+    view.setUint32(at + PackedDescriptor.offset.len, random.next(), true);
   }
-  view.setUint16(at + 14, bits | (random.once(3) ? 0 : 2), true);
+  view.setUint16(at + PackedDescriptor.offset.flags, bits | (random.once(3) ? 0 : 2), true);
 }
 
 /** Any byte, index or id. */
@@ -144,12 +155,16 @@ function scribble({ setting, book, device, pending }: DriverWorld, random: Rando
   const slots = book.slots;
   if (!packed) {
     const slot = random.once(3) ? random.number(size) : book.next % size;
-    const at = place.device + 4 + 8 * slot;
+    const at = place.device + UsedRing.size + UsedElement.size * slot;
     switch (random.number(3)) {
       case 0:
         return view.setUint32(at, random.number(size + 2), true);
       case 1:
-        return view.setUint16(place.device + 2, book.next + random.number(size + 3) - 1, true);
+        return view.setUint16(
+          place.device + UsedRing.offset.idx,
+          book.next + random.number(size + 3) - 1,
+          true,
+        );
       default:
         return view.setUint8(place.device + random.number(bytes.device), random.number(256));
     }
@@ -157,9 +172,9 @@ function scribble({ setting, book, device, pending }: DriverWorld, random: Rando
   // In slots of lists that are in flight: a driver writes all others before it shows them.
   if (pending > 0 || slots === 0) return;
   const slot = random.once(3) ? (book.next + random.number(slots)) % size : book.next;
-  const at = place.table + 16 * slot;
+  const at = place.table + PackedDescriptor.size * slot;
   if (random.once(3)) return view.setUint8(device.wish[0] + random.number(4), random.number(256));
-  view.setUint8(at + random.number(16), random.number(256));
+  view.setUint8(at + random.number(PackedDescriptor.size), random.number(256));
 }
 
 /** What is broken stays so until it is reset. */

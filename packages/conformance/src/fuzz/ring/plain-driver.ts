@@ -3,9 +3,10 @@
  * be wrong. What it writes goes into memory and into the copy that is compared with it.
  */
 
+import { EventSuppression, PackedDescriptor, UsedElement, UsedRing } from '@viommu/common';
 import type { Random } from '../random.ts';
 import { type PlainBuffer, packedDue, splitDue } from './plain.ts';
-import { type Setting, TABLES, clearRing } from './setting.ts';
+import { type Setting, TABLES, clearRing, flagsAt } from './setting.ts';
 
 export const NEXT = 1;
 export const WRITE = 2;
@@ -110,13 +111,17 @@ export class PlainDriver {
         back < 0 ? { slot: back + size, wrap: !this.#wrap } : { slot: back, wrap: this.#wrap };
       this.publish();
       const desc = view.getUint16(place.device, true);
-      const flags = view.getUint16(place.device + 2, true);
+      const flags = view.getUint16(place.device + EventSuppression.offset.flags, true);
       return packedDue({ desc, flags }, features.eventIndex, size, from, count);
     }
     const before = this.#shown;
     this.publish();
     if (!features.eventIndex) return (view.getUint16(place.device, true) & 1) === 0;
-    return splitDue(view.getUint16(place.device + 4 + 8 * size, true), before, this.#next);
+    return splitDue(
+      view.getUint16(place.device + UsedRing.size + UsedElement.size * size, true),
+      before,
+      this.#next,
+    );
   }
 
   /** Takes back what the device has used, in the order of its used entries. */
@@ -146,13 +151,16 @@ export class PlainDriver {
     const view = this.#views[0]!; // There is one.
     if (packed) {
       if (features.eventIndex) this.put16(place.driver, this.#used | (this.#usedWrap ? 0x8000 : 0));
-      this.put16(place.driver + 2, features.eventIndex ? 2 : 0);
-      const flags = view.getUint16(place.table + ENTRY * this.#used + 14, true);
+      this.put16(place.driver + EventSuppression.offset.flags, features.eventIndex ? 2 : 0);
+      const flags = view.getUint16(
+        place.table + ENTRY * this.#used + PackedDescriptor.offset.flags,
+        true,
+      );
       return flags >= 0x8000 !== this.#usedWrap || ((flags & 0x80) !== 0) !== this.#usedWrap;
     }
     if (features.eventIndex) this.put16(place.driver + 4 + 2 * size, this.#used);
     else this.put16(place.driver, 0);
-    return view.getUint16(place.device + 2, true) === this.#used;
+    return view.getUint16(place.device + UsedRing.offset.idx, true) === this.#used;
   }
 
   /** Writes anything into what says whether it wants to hear; what is legal mostly. */
@@ -166,7 +174,10 @@ export class PlainDriver {
         place.driver,
         random.once(8) ? random.number(0x1_0000) : slot | (random.number(2) << 15),
       );
-      this.put16(place.driver + 2, random.number(features.eventIndex ? 3 : 2));
+      this.put16(
+        place.driver + EventSuppression.offset.flags,
+        random.number(features.eventIndex ? 3 : 2),
+      );
     } else if (features.eventIndex) {
       this.put16(
         place.driver + 4 + 2 * size,
@@ -194,12 +205,12 @@ export class PlainDriver {
   /** Flags of a descriptor in the ring or in a table. */
   flags(at: number): number {
     if (this.#held?.at === at) return this.#held.flags;
-    return this.#views[0]!.getUint16(at + (this.#setting.packed ? 14 : 12), true); // There is one.
+    return this.#views[0]!.getUint16(at + flagsAt(this.#setting.packed), true); // There is one.
   }
 
   setFlags(at: number, flags: number): void {
     if (this.#held?.at === at) this.#held.flags = flags;
-    else this.put16(at + (this.#setting.packed ? 14 : 12), flags);
+    else this.put16(at + flagsAt(this.#setting.packed), flags);
   }
 
   /** The entry of the available ring that was written last. */

@@ -1,6 +1,13 @@
 /** One queue in memory of its own: format, size, features, where its parts lie, and what surrounds them. */
 
-import { type GuestPhysical, guestPhysical } from '@viommu/common';
+import {
+  AvailableRing,
+  Descriptor,
+  type GuestPhysical,
+  PackedDescriptor,
+  UsedRing,
+  guestPhysical,
+} from '@viommu/common';
 import type { QueueFeatures, QueueLayout } from '@viommu/ring';
 import { Deviation } from '../deviation.ts';
 import type { Random } from '../random.ts';
@@ -130,21 +137,30 @@ export function plainDevice(
   return packed ? new PlainPackedDevice(options) : new PlainSplitDevice(options);
 }
 
+/** Where the flags of a descriptor are. */
+export function flagsAt(packed: boolean): number {
+  return packed ? PackedDescriptor.offset.flags : Descriptor.offset.flags;
+}
+
 /** A ring as it is before its next chain, at any position of its life: nothing is in flight. */
 export function clearRing(setting: Setting, view: DataView, position: number): void {
   const { place, bytes, packed, size } = setting;
   for (const part of ['table', 'driver', 'device'] as const)
     new Uint8Array(view.buffer, view.byteOffset + place[part], bytes[part]).fill(0);
   if (!packed) {
-    view.setUint16(place.driver + 2, position, true);
-    view.setUint16(place.device + 2, position, true);
+    view.setUint16(place.driver + AvailableRing.offset.idx, position, true);
+    view.setUint16(place.device + UsedRing.offset.idx, position, true);
     return;
   }
   const wrap = position >= 0x8000;
   // Everything before is used, in this lap or in the last one.
   for (let slot = 0; slot < size; slot += 1)
     if (slot < (position & 0x7fff) === wrap)
-      view.setUint16(place.table + 16 * slot + 14, 0x8080, true);
+      view.setUint16(
+        place.table + PackedDescriptor.size * slot + PackedDescriptor.offset.flags,
+        0x8080,
+        true,
+      );
 }
 
 /** Buffers anywhere in the data of a setting: readable ones, then writable ones. */
