@@ -149,6 +149,8 @@ const PLAINER_SETUPS: readonly ((setup: Setup) => Setup)[] = [
       'probeSize',
       'bypass',
       'reserved',
+      'limits',
+      'memoryStart',
     ] as const
   ).map((name) => (setup: Setup) => {
     if (setup.wish[name] === undefined) return setup;
