@@ -250,6 +250,8 @@ export class Lending {
       'sync',
       'a mapping is told to be there before the device has answered',
     );
+    // A device may have come back without its IOMMU.
+    if (stage.excused) return;
     engine.placed(loan);
     const last = engine.plan.dmaMask ?? (1n << 64n) - 1n;
     const { inputRange } = plan.device;

@@ -104,7 +104,10 @@ export function makePlan(random: Random): Plan {
   );
   const harsh = random.once(3);
   const strikes = STRIKES.slice(0, harsh ? undefined : 5).filter(() => random.once(2));
-  const others = OPERATIONS.slice(3).filter(() => random.once(2));
+  // An owner's domains stay with the group, and there would be none for a device that comes back.
+  const others = OPERATIONS.slice(3).filter(
+    (operation) => random.once(2) && !(fewDomains && operation === 'owner'),
+  );
   return {
     bounced,
     fewDomains,
