@@ -133,12 +133,12 @@ function move(domain: Domain, endpoint: Endpoint): void {
   }
   domain.concurrency.at('attach:afterSend');
   old?.leave(endpoint);
-  if (domain.attached.size === 0 && !domain.bypass) {
+  if (!isKnown(domain) && !domain.bypass) {
     const error = replay(instance, domain);
     if (error !== undefined) {
       const back = moveBack(domain, endpoint, moved);
       // The device forgot the old domain if this was the last endpoint in it.
-      if (back && old !== null && old.attached.size === 0 && !old.bypass)
+      if (back && old !== null && !isKnown(old) && !old.bypass)
         if (replay(instance, old) !== undefined) markStuck(old, endpoint);
       old?.join(endpoint);
       throw refusal(error, domain, endpoint);
@@ -148,6 +148,12 @@ function move(domain: Domain, endpoint: Endpoint): void {
   domain.join(endpoint);
   endpoint.domain = domain;
   endpoint.stuck = false;
+}
+
+/** True if the device has the domain and its mappings for certain: nobody knows where an endpoint is that is stuck. */
+function isKnown({ attached }: Domain): boolean {
+  for (const { stuck } of attached) if (!stuck) return true;
+  return false;
 }
 
 /** Has the device detach an endpoint. */

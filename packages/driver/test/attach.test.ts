@@ -258,6 +258,28 @@ describe('attaching', () => {
     expect(endpoint.stuck).toBe(false);
   });
 
+  it('S1.10 [A7] another endpoint brings the mappings along if the only one in the domain is stuck', () => {
+    const { driver, device, endpoint, domain } = setUpPair();
+    const other = driver.probeDevice([9]);
+    mapPages(domain, 1, 1, 1, RW);
+    attach(domain, endpoint);
+    // The device moves the endpoint, and does not move it back: it has forgotten the domain.
+    const next = allocPaging(endpoint);
+    mapPages(next, 5, 5, 1, RW);
+    let attaches = 0;
+    device.script = ({ type }) => {
+      if (type === ATTACH) attaches += 1;
+      return type === MAP || attaches > 1 ? { status: Status.NOMEM } : undefined;
+    };
+    expect(codeOf(() => attach(next, endpoint))).toBe('ENOMEM');
+    expect(endpoint.stuck).toBe(true);
+    device.script = () => undefined;
+    attach(domain, other);
+    expect([...(device.model.domains.get(domain.id ?? -1)?.mappings.keys() ?? [])]).toEqual([
+      4096n,
+    ]);
+  });
+
   it('S1.25 [A25] a reset of the device ends all doubt about a stuck endpoint', () => {
     const { driver, device, endpoint, domain } = setUpPair();
     attach(domain, endpoint);
