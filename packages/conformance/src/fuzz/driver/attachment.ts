@@ -173,11 +173,11 @@ function move(
     moved.push(id);
   }
   if (old !== null) leave(old, endpoint);
-  if (domain.attached.size === 0 && !domain.bypass) {
+  if (!isKnown(domain) && !domain.bypass) {
     const error = replayed(p, domain);
     if (error !== undefined) {
       const back = moveBack(p, domain, endpoint, moved);
-      if (back && old !== null && old.attached.size === 0 && !old.bypass)
+      if (back && old !== null && !isKnown(old) && !old.bypass)
         if (replayed(p, old) !== undefined) stick(p, old, endpoint);
       old?.attached.add(endpoint);
       return error;
@@ -188,6 +188,11 @@ function move(
   endpoint.stuck = false;
   for (const id of endpoint.ids) p.lost.delete(id);
   return undefined;
+}
+
+/** The device has the domain if it has an endpoint of it for certain. */
+function isKnown({ attached: some }: PromisedDomain): boolean {
+  return [...some].some(({ stuck }) => !stuck);
 }
 
 function moveBack(

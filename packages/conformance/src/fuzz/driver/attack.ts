@@ -4,6 +4,7 @@ import {
   DescriptorFlag,
   DeviceStatus,
   EventSuppression,
+  FaultRecord,
   InterruptBit,
   IommuQueue,
   MmioRegister,
@@ -40,10 +41,13 @@ export interface Attack {
   begin(struck: (effect: Effect) => void): void;
   /** With each turn of the device. */
   turn?(): void;
+  /** True once the event queue is damaged. */
+  breaksEvents?(): boolean;
 }
 
 const WORDS = [0, 1, 2, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x80, 0x8080, 0xfffe];
 const LONG_WORDS = [0, 1, 0xff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+const RECORD_BYTES = FaultRecord.size;
 /** More often would only be more of the same. */
 const STRIKES_MAX = 3;
 
@@ -78,8 +82,13 @@ const FORGERIES: readonly Maker[] = [
       const mine = new Set([...world.opponent.ids, request.chain.id]);
       const free = Array.from({ length: size }, (_, id) => id).filter((id) => !mine.has(id));
       if (free.length === 0) return ['no', Effect.NONE];
-      ring.give(request.chain, request.length, random.pick(free));
-      return ['instead', Effect.BREAKS];
+      // Those that come next are the most tempting: the driver may have added them already.
+      const near = free.filter((id) =>
+        [1, 2, 3, 4].some((back) => mine.has((id + size - back) % size)),
+      );
+      const ids = near.length > 0 && !random.once(3) ? near : free;
+      ring.give(request.chain, request.length, random.pick(ids));
+      return ['instead', certain(world)];
     }),
   // A length that the device does not say it wrote.
   (world) =>
@@ -91,6 +100,7 @@ const FORGERIES: readonly Maker[] = [
       world.ram.setUint16(at, world.ram.getUint16(at) & ~DescriptorFlag.WRITE);
       // Then nothing was written.
       request.status = UNCLEAR;
+      world.opponent.tails.forget(request);
       return ['also', Effect.NONE];
     }),
   // The right id twice.
@@ -98,7 +108,7 @@ const FORGERIES: readonly Maker[] = [
     forging('an id twice', world, (ring, request) => {
       ring.give(request.chain, request.length);
       ring.give(request.chain, request.length);
-      return ['also', world.opponent.inHand > 0 ? Effect.BREAKS : Effect.DOUBT];
+      return ['also', world.opponent.inHand > 0 ? certain(world) : Effect.DOUBT];
     }),
   // The id of another one, which is not answered yet.
   (world, random) =>
@@ -106,7 +116,12 @@ const FORGERIES: readonly Maker[] = [
       const others = world.opponent.ids.filter((id) => id !== request.chain.id);
       if (others.length === 0) return ['no', Effect.NONE];
       ring.give(request.chain, request.length, random.pick(others));
-      return ['instead', Effect.DOUBT];
+      // In order it names a batch, which a split ring says the end of.
+      const ends =
+        world.opponent.has(VirtioFeature.IN_ORDER) &&
+        !world.opponent.has(VirtioFeature.RING_PACKED);
+      if (ends) world.opponent.silent = true;
+      return ['instead', ends ? Effect.BREAKS : Effect.DOUBT];
     }),
   // Used indices, or used descriptors, that nobody wrote.
   (world, random) => ({
@@ -175,19 +190,24 @@ const OTHERS: readonly Maker[] = [
     },
   }),
   // Events that are none.
-  (world, random) => ({
-    name: 'an event of nobody',
-    begin: (struck) => struck(Effect.NONE),
-    turn: () => {
-      const { opponent } = world;
-      const ring = opponent.eventRing;
-      const chain = ring?.take();
-      if (ring === undefined || chain === undefined) return;
-      const { size } = ring.layout;
-      ring.give(chain, 24, random.pick([size, 0xffff, (chain.id + 1) % size]));
-      opponent.interrupt();
-    },
-  }),
+  (world, random) => {
+    let struck = false;
+    return {
+      name: 'an event of nobody',
+      begin: (strike) => strike(Effect.NONE),
+      turn: () => {
+        const { opponent } = world;
+        const ring = opponent.eventRing;
+        const chain = ring?.take();
+        if (ring === undefined || chain === undefined) return;
+        const { size } = ring.layout;
+        ring.give(chain, RECORD_BYTES, random.pick([size, 0xffff]));
+        struck = true;
+        opponent.interrupt();
+      },
+      breaksEvents: () => struck,
+    };
+  },
 ];
 
 /** What is most likely to be believed comes most often. */
@@ -199,6 +219,11 @@ const FIXED: ReadonlySet<number> = new Set([
   MmioRegister.Version,
   MmioRegister.DeviceID,
 ]);
+
+/** An id of nobody may be somebody's by the time that a driver looks, if it goes on meanwhile. */
+function certain({ memory, patient }: World): Effect {
+  return memory.gap === 0 && !patient ? Effect.BREAKS : Effect.DOUBT;
+}
 
 /** An attack in place of giving a request back, now and then. */
 function forging(
@@ -226,6 +251,7 @@ function forging(
 function jump(world: World, random: Random, ring: DeviceRing): Effect {
   const { ram, opponent } = world;
   const { size, deviceArea, descriptorArea } = ring.layout;
+  world.wild = true;
   if (opponent.has(VirtioFeature.RING_PACKED)) {
     const at = locate(ram, descriptorArea, PackedDescriptor.size * size);
     // All slots at once, in this lap or the other.
@@ -244,7 +270,9 @@ function jump(world: World, random: Random, ring: DeviceRing): Effect {
   return Effect.BREAKS;
 }
 
-function scribble({ ram, opponent }: World, random: Random, queue: number): void {
+function scribble(world: World, random: Random, queue: number): void {
+  const { ram, opponent } = world;
+  world.wild = true;
   const layout = opponent.layoutOf(queue);
   if (layout === undefined) return;
   const [at, bytes] = written(opponent, ram, layout);

@@ -30,6 +30,8 @@ export interface CallerOptions {
   readonly journal: Journal;
   /** What the device says of an endpoint, in all the room there is. */
   readonly properties: (id: number) => Uint8Array;
+  /** From now on the device refuses the request of this type that comes after so many others of it. */
+  readonly refuse: (type: number, after: number) => void;
   /** The device may answer what no device should. */
   readonly odd: boolean;
 }

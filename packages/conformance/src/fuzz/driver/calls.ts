@@ -22,6 +22,8 @@ export interface CallsOptions {
   readonly journal: Journal;
   /** What the device says of an endpoint, in all the room there is. */
   readonly properties: (id: number) => Uint8Array;
+  /** From now on the device refuses the request of this type that comes after so many others of it. */
+  readonly refuse: (type: number, after: number) => void;
   readonly odd: boolean;
 }
 
@@ -70,6 +72,7 @@ export class Calls {
       [2, () => mappings.ask()],
       [3, () => endpoints.attach()],
       [2, () => endpoints.attachOver()],
+      [3, () => endpoints.moveInVain()],
       [2, () => endpoints.detach()],
       [1, () => endpoints.probe()],
       [2, () => endpoints.allocate()],
@@ -82,6 +85,7 @@ export class Calls {
       [1, () => queues.changeConfig()],
       [2, () => queues.resetQueue()],
       [1, () => queues.freeze()],
+      [1, () => mappings.mapInVain()],
       [2, () => queues.restore()],
     ];
     // Now and then only some kinds, which then meet more often.

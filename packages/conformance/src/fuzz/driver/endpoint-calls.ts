@@ -1,6 +1,6 @@
 /** Calls about endpoints and domains, and what the driver promises of each. */
 
-import { type ErrorCode, IommuFeature } from '@viommu/common';
+import { type ErrorCode, IommuFeature, RequestType } from '@viommu/common';
 import { allocIdentity, allocPaging, attach, detach, freeDomain } from '@viommu/driver';
 import {
   attached,
@@ -26,6 +26,9 @@ export const DEVICES: readonly (readonly number[])[] = [
   [77],
 ];
 export const ABSENT = 77;
+const { ATTACH, DETACH, MAP } = RequestType;
+/** No type of any request. */
+const NONE = -1;
 const DOMAINS_MAX = 8;
 
 export class EndpointCalls extends Caller {
@@ -129,6 +132,23 @@ export class EndpointCalls extends Caller {
     if (to < from) return;
     this.mapOne(domain, random.once(2) ? to : from, 0x4_0000, 1, 3);
     this.#attachOne(domain, endpoint);
+  }
+
+  /** An endpoint moves, and one of the requests that this takes is refused. */
+  moveInVain(): void {
+    const { random, promises } = this;
+    const endpoint = this.endpoint();
+    if (endpoint === undefined || promises.frozen) return;
+    const others = [...promises.domains].filter((one) => one !== endpoint.domain);
+    if (others.length === 0) return;
+    const to = random.pick(others);
+    for (const domain of [to, endpoint.domain])
+      if (domain !== null && domain.mappings.length < 2)
+        this.mapOne(domain, this.page(domain), 0x4_0000, 1, 3);
+    this.options.refuse(random.pick([MAP, ATTACH, DETACH]), random.pick([0, 1, 2]));
+    this.#attachOne(to, endpoint);
+    if (random.once(2)) this.#attachOne(endpoint.domain ?? to, endpoint);
+    this.options.refuse(NONE, 0);
   }
 
   detach(): void {

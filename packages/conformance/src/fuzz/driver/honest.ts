@@ -17,8 +17,8 @@ import type { Journal } from '../fuzzer.ts';
 import type { Random } from '../random.ts';
 import { Calls } from './calls.ts';
 import { ABSENT, DEVICES } from './endpoint-calls.ts';
-import type { Conduct } from './opponent.ts';
 import type { Answer, Seen } from './seen-request.ts';
+import { randomConduct } from './conduct.ts';
 import { type Platform, bent, randomPlatform, verdictOf } from './platform.ts';
 import { randomProperties } from './property-list.ts';
 import { RawRequests, rawAnswer } from './raw-request.ts';
@@ -47,6 +47,12 @@ interface Temper {
   readonly odd: boolean;
 }
 
+/** A request that is refused: the one of this type that comes after so many others of it. */
+interface Target {
+  type: number;
+  after: number;
+}
+
 export async function runHonest(random: Random, journal: Journal): Promise<void> {
   const platform = randomPlatform(random);
   if (random.once(2)) tryBent(random, journal, bent(random, platform));
@@ -57,10 +63,11 @@ export async function runHonest(random: Random, journal: Journal): Promise<void>
   const propertiesOf = (id: number): Uint8Array => {
     const known =
       properties.get(id) ??
-      randomProperties(random, verdict.probeSize, temper.odd && random.once(3));
+      randomProperties(random, verdict.probeSize, temper.odd && random.once(2));
     properties.set(id, known);
     return known;
   };
+  const target: Target = { type: -1, after: 0 };
   let raw: RawRequests | undefined;
   let calls: Calls | undefined;
   const world: World = new World({
@@ -69,10 +76,11 @@ export async function runHonest(random: Random, journal: Journal): Promise<void>
     endpoints: ENDPOINTS,
     conduct: randomConduct(random),
     raceEvery,
-    refuses: temper.refusals.size > 0 || Object.keys(platform.habits).length > 0,
+    turnMs: random.pick([3, 3, 3, 600]),
+    refuses: true,
     note: (line) => journal.note(line),
     answerOf: (request) => {
-      const answer = answerTo(random, request, temper, propertiesOf);
+      const answer = answerTo(random, request, temper, target, propertiesOf);
       if (request.raw !== undefined && answer?.properties !== undefined)
         raw?.keep(request.raw, answer.properties);
       return answer;
@@ -94,6 +102,7 @@ export async function runHonest(random: Random, journal: Journal): Promise<void>
       raw,
       journal,
       properties: propertiesOf,
+      refuse: (type, after) => Object.assign(target, { type, after }),
       odd: temper.odd,
     });
     await lead(random, calls, driver);
@@ -109,6 +118,7 @@ function tryBent(random: Random, journal: Journal, platform: Platform): void {
     endpoints: ENDPOINTS,
     conduct: randomConduct(random),
     raceEvery: 0,
+    turnMs: 3,
     refuses: false,
     note: (line) => journal.note(line),
     answerOf: () => undefined,
@@ -210,12 +220,15 @@ function answerTo(
   random: Random,
   request: Seen,
   { refusals, odd }: Temper,
+  target: Target,
   propertiesOf: (id: number) => Uint8Array,
 ): Answer | undefined {
   if (request.raw !== undefined) return rawAnswer(random, request, odd);
   const { type, fields } = request;
   const once = refusals.get(type) ?? 0;
-  if (once > 0 && random.once(once)) {
+  const aimed = type === target.type && (target.after -= 1) < 0;
+  if (aimed) target.type = -1;
+  if (aimed || (once > 0 && random.once(once))) {
     if (!odd || random.once(2)) return { status: random.pick(REFUSALS), undone: true };
     const undone = random.once(2);
     return random.pick<Answer>([
@@ -237,16 +250,6 @@ function randomTemper(random: Random): Temper {
   const often = random.pick([0, 0, 12, 4]);
   const types = [MAP, UNMAP, ATTACH, DETACH, PROBE].filter(() => often > 0 && random.once(2));
   return { refusals: new Map(types.map((type) => [type, often])), odd: random.once(3) };
-}
-
-export function randomConduct(random: Random): Conduct {
-  return {
-    polls: random.once(2),
-    perTurn: random.pick([1, 3, 16]),
-    lazy: random.pick([0, 4, 2]),
-    disorder: random.once(2),
-    spurious: random.pick([0, 0, 9]),
-  };
 }
 
 function describe({ offered, refused, config, queueSizes }: Platform): string {

@@ -7,7 +7,7 @@ import type { Journal } from '../fuzzer.ts';
 import type { Random } from '../random.ts';
 import { Calls } from './calls.ts';
 import { DEVICES } from './endpoint-calls.ts';
-import { randomConduct } from './honest.ts';
+import { randomConduct } from './conduct.ts';
 import { randomPlatform, verdictOf } from './platform.ts';
 import { randomProperties } from './property-list.ts';
 import { RawRequests } from './raw-request.ts';
@@ -30,6 +30,7 @@ export async function runHostile(random: Random, journal: Journal): Promise<void
     endpoints: ENDPOINTS,
     conduct: { ...randomConduct(random), spurious: 0 },
     raceEvery: random.pick([0, 0, 60]),
+    turnMs: 3,
     refuses: true,
     note: (line) => journal.note(line),
     answerOf: (request) => {
@@ -64,6 +65,7 @@ export async function runHostile(random: Random, journal: Journal): Promise<void
     raw,
     journal,
     properties: (id) => properties.get(id) ?? new Uint8Array(probeSize),
+    refuse: () => undefined,
     odd: false,
   });
   const { endpoints, mappings, queues } = calls;

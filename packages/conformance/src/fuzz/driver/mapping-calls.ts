@@ -1,6 +1,6 @@
 /** Calls about mappings, and what the driver promises of each. */
 
-import { PAGE_MAX, addressAt, guestPhysical, iova } from '@viommu/common';
+import { PAGE_MAX, RequestType, addressAt, guestPhysical, iova } from '@viommu/common';
 import { iotlbSync, iotlbSyncMap, iovaToPhys, unmapPages, unmapRange } from '@viommu/driver';
 import { Caller } from './caller.ts';
 import type { PromisedDomain } from './promise.ts';
@@ -44,6 +44,17 @@ export class MappingCalls extends Caller {
       this.fail('mapping notifies the device', `${pages} pages`);
     if (!random.once(4))
       this.#syncMap(domain, Math.min(first, first + (pages - 1) * step), pages * Math.abs(step));
+  }
+
+  /** A mapping that the device refuses, as nobody asks at once. */
+  mapInVain(): void {
+    const domain = this.domain(false);
+    if (domain === undefined || this.promises.frozen) return;
+    this.options.refuse(RequestType.MAP, 0);
+    const done = this.mapOne(domain, this.page(domain), 0x7_0000, 1, 3);
+    this.sync();
+    if (done) this.syncAll();
+    this.options.refuse(-1, 0);
   }
 
   unmap(): void {

@@ -15,6 +15,7 @@ export function compareAll(p: Promises): void {
     fail('more requests are in flight than there is room for', driver.requests.inFlight);
   if (world.pages.taken !== PIECES)
     fail('the driver has more or less memory than it needs', world.pages.taken);
+  if (world.opponent.wantsInterrupt) fail('a driver that is awake wants to be interrupted', '');
   for (const domain of p.domains) compareDomain(p, domain);
   for (const { api, ids, domain, stuck } of p.endpoints) {
     if (api.domain !== (domain?.api ?? null)) fail('an endpoint is in another domain', ids);

@@ -2,8 +2,7 @@
  * The device in front of a driver under test: registers and rings that look at every rule of the standard, and the
  * requests themselves done by our own device with the habits of others.
  *
- * What it does when is drawn: it looks at once or only when it is told, answers late, out of order and in parts, and
- * tells the driver of as little as it may. It remembers what it was asked and what it really answered.
+ * What it does when is drawn: see `Conduct`. It remembers what it was asked and what it really answered.
  */
 
 import {
@@ -23,6 +22,7 @@ import type { RegisterScript } from '../../driver/register-script.ts';
 import { ScriptedRegisters } from '../../driver/registers.ts';
 import { watchBytes } from '../../driver/request-watch.ts';
 import type { Random } from '../random.ts';
+import type { Conduct } from './conduct.ts';
 import { EventSide, QueueSide } from './queue-side.ts';
 import {
   type Answer,
@@ -32,22 +32,8 @@ import {
   describeRequest,
   serialOf,
 } from './seen-request.ts';
-import { serveRequest, tellMonitor } from './service.ts';
+import { TailBook, serveRequest, tellMonitor } from './service.ts';
 import { Owner, type WatchedMemory } from './watched-memory.ts';
-
-/** When it does what. */
-export interface Conduct {
-  /** Looks without being told. */
-  readonly polls: boolean;
-  /** Requests that it does, or gives back, in one turn. */
-  readonly perTurn: number;
-  /** One in so many turns is idle; 0 for none. */
-  readonly lazy: number;
-  /** Gives back in any order, without IN_ORDER. */
-  readonly disorder: boolean;
-  /** One in so many turns interrupts for nothing; 0 for none. */
-  readonly spurious: number;
-}
 
 export interface OpponentOptions {
   readonly memory: SharedMemory;
@@ -86,6 +72,7 @@ export class Opponent {
   forge: ((ring: DeviceRing, request: Seen) => Forged) | undefined = undefined;
   /** It does nothing any more. */
   silent = false;
+  readonly tails: TailBook = new TailBook();
   readonly #options: OpponentOptions;
   #requests: QueueSide | undefined;
   #events: EventSide | undefined;
@@ -107,10 +94,6 @@ export class Opponent {
 
   has(feature: number): boolean {
     return hasFeature(this.registers.accepted, feature);
-  }
-
-  get requestRing(): DeviceRing | undefined {
-    return this.#requests?.ring;
   }
 
   get eventRing(): DeviceRing | undefined {
@@ -173,6 +156,17 @@ export class Opponent {
     return side.awake && !polls && this.#sleep(side);
   }
 
+  /** A call of the driver begins. */
+  begin(): void {
+    for (const side of [this.#requests, this.#events])
+      if (side !== undefined) side.unwanted = !side.wanted;
+  }
+
+  /** True if the driver would be interrupted by the next answer to a request. */
+  get wantsInterrupt(): boolean {
+    return this.#requests?.used.wantsNext() ?? false;
+  }
+
   /** Sees what the driver has made available, whether the device knows of it or not. */
   observe(): void {
     if (this.#requests !== undefined) this.#look(this.#requests);
@@ -227,6 +221,7 @@ export class Opponent {
       outcome: undefined,
       turn: Infinity,
     };
+    this.tails.forget(request);
     if (raw === undefined) this.seen.push(request);
     else if (this.raw.has(raw) && !this.lawless)
       fail('request', 'a request is sent twice', `number ${raw}`);
@@ -240,6 +235,7 @@ export class Opponent {
     if (fields !== undefined && !this.lawless) this.monitor.request(fields);
     const answer = answerOf(request) ?? {};
     serveRequest(request, answer, memory, core);
+    if (answer.untouched !== true) this.tails.wrote(request);
     if (fields !== undefined && !this.lawless) tellMonitor(this.monitor, request, fields, answer);
     this.#done.push(request);
   }
@@ -335,6 +331,9 @@ export class Opponent {
         'it notifies though there is nothing new',
         `queue ${queue} at ${position}`,
       );
+    // Who looks while the driver decides may be told of what it has just seen.
+    if (!this.lawless && side.unwanted && this.#options.watched.gap === 0)
+      fail('notification', 'it notifies a device that does not want it', `queue ${queue}`);
     side.notifiedOf = available;
     if (!this.lawless && this.has(VirtioFeature.NOTIFICATION_DATA) && data >>> 16 !== position)
       fail(
@@ -370,6 +369,8 @@ export class Opponent {
     const options = { memory, watched, layout, features, ledger: this.ledger, fail };
     if (queue === REQUEST) {
       this.#requests = new QueueSide(options);
+      // Who looks by itself need not be told.
+      if (this.#options.conduct.polls && random.once(2)) this.#requests.want(false);
       return;
     }
     this.#events = new EventSide(options);

@@ -96,7 +96,7 @@ export function randomPlatform(random: Random): Platform {
       domainRangeStart,
       domainRangeEnd,
       probeSize: random.pick([96, 0, 1, 24, 200, 1024]),
-      bypass: random.number(2),
+      bypass: random.pick([0, 1, 3, 0xfe]),
     },
     queueSizes: [
       random.pick(packed ? PACKED_SIZES : SPLIT_SIZES),

@@ -35,6 +35,8 @@ const STARTS = [
   0n,
   0x1000n,
   0xf000n,
+  0xff_e000n,
+  0x11_e000n,
   0x10_f000n,
   0x8000n,
   0x1_0000n,
@@ -50,6 +52,10 @@ const SIZES = [0x1000n, 1n, 0x2000n, 0x10n, 0x10_0000n, 0x1801n];
 export function randomProperties(random: Random, bytes: number, wrong: boolean): Uint8Array {
   const parts = Array.from({ length: random.number(5) }, () => randomProperty(random, wrong));
   if (wrong && random.once(3)) parts.push(random.pick(WRONG)());
+  const used = parts.reduce((sum, { length }) => sum + length, 0);
+  const rest = bytes - used - 2 * HEADER_BYTES;
+  // One that ends with the last byte.
+  if (rest >= 0 && random.once(4)) parts.push(property(2, rest), property(0x7ff, 0));
   const whole = list(bytes, ...parts);
   // A list that fits ends with a whole property, or with zeros.
   if (wrong) return whole;

@@ -1,12 +1,21 @@
 /** Calls about requests and queues, and about the life of a driver as a whole. */
 
-import { IommuError, InterruptBit, VirtioFeature } from '@viommu/common';
+import { IommuConfig, IommuError, IommuFeature, InterruptBit, VirtioFeature } from '@viommu/common';
 import { detached, restored } from './attachment.ts';
 import { Caller } from './caller.ts';
 import { randomRecord } from './fault-record.ts';
 
 /** Longer than an honest device lets anybody wait. */
 const LONG_MS = 4000;
+
+/** Fields by their features. */
+const FIELDS: readonly (readonly [feature: number, offset: number])[] = [
+  [IommuFeature.INPUT_RANGE, IommuConfig.offset.inputRangeStart],
+  [IommuFeature.INPUT_RANGE, IommuConfig.offset.inputRangeEnd],
+  [IommuFeature.DOMAIN_RANGE, IommuConfig.offset.domainRangeStart],
+  [IommuFeature.DOMAIN_RANGE, IommuConfig.offset.domainRangeEnd],
+  [IommuFeature.PROBE, IommuConfig.offset.probeSize],
+];
 
 export class QueueCalls extends Caller {
   /** The driver has lost its device, and a new one has to take over. */
@@ -60,11 +69,21 @@ export class QueueCalls extends Caller {
     const since = this.world.nowMs;
     this.world.patient = true;
     const waits = Array.from({ length: random.pick([2, 1, 5, 12]) }, async () => {
-      const kind = random.number(4);
-      if (kind === 0) {
+      const kind = random.number(6);
+      if (kind === 4) {
+        // Takes the answers of all others, too.
+        this.raw.add(requests);
+        await Promise.resolve();
+        if (requests.syncReq() !== undefined) this.fail('a sync fails', '');
+        return;
+      }
+      if (kind === 0 || kind === 5) {
         this.raw.add(requests);
         const owed = [...this.raw.pending.keys()];
-        const error = await requests.syncReqAsync();
+        const over = requests.syncReqAsync();
+        // What comes later is not waited for, and may not even be sent.
+        if (kind === 5) this.raw.add(requests);
+        const error = await over;
         if (error !== undefined || owed.some((serial) => this.raw.pending.has(serial)))
           this.fail('an asynchronous sync is over too early', String(error));
         return;
@@ -80,7 +99,8 @@ export class QueueCalls extends Caller {
     }
     this.world.patient = false;
     const tookMs = this.world.nowMs - since;
-    if (tookMs >= LONG_MS) this.fail('it sleeps through an answer', `${tookMs} ms`);
+    if (tookMs >= LONG_MS && !this.world.slow)
+      this.fail('it sleeps through an answer', `${tookMs} ms`);
     this.syncAll();
     this.world.check();
   }
@@ -118,14 +138,21 @@ export class QueueCalls extends Caller {
     if (asleep && bell.value() === before) this.fail('a fault comes without an interrupt', '');
   }
 
-  resetQueue(): void {
+  /** One queue begins anew, perhaps while somebody waits for it. */
+  async resetQueue(): Promise<void> {
     const random = this.random;
     const which = random.number(2);
     const size = random.pick([undefined, 4, 8, 16, 3]);
     const { requests } = this.driver;
     const { opponent, pages } = this.world;
     const resettable = this.driver.has(VirtioFeature.RING_RESET) && !this.promises.frozen;
-    if (which === 0 && resettable && random.once(2)) this.addRaw(false);
+    let over: Promise<unknown> | undefined;
+    if (which === 0 && resettable && random.once(2)) {
+      this.addRaw(false);
+      this.world.patient = true;
+      if (random.once(2)) over = requests.syncReqAsync();
+      for (let turns = random.number(4); turns > 0; turns -= 1) opponent.turn();
+    }
     const memoryless = random.once(8);
     const unsent = requests.unsent > 0;
     const resized =
@@ -136,7 +163,10 @@ export class QueueCalls extends Caller {
       which === 0 ? this.driver.resetRequestQueue(size) : this.driver.resetEventQueue(size),
     );
     pages.refusals = 0;
-    this.raw.ending = this.#quiet = false;
+    await over;
+    // Then all was waited for, reset or not.
+    if (over !== undefined && outcome.code !== undefined) this.promises.settle();
+    this.world.patient = this.raw.ending = this.#quiet = false;
     if (this.promises.frozen) return this.expect(outcome, 'EBUSY');
     if (!this.driver.has(VirtioFeature.RING_RESET)) return this.expect(outcome, 'ENOSYS');
     if (memoryless) return this.expect(outcome, 'ENOMEM');
@@ -165,13 +195,23 @@ export class QueueCalls extends Caller {
     if (!promises.frozen) return;
     const random = this.random;
     if (random.once(2)) this.world.core.systemReset();
+    const field = random.once(4) ? random.pick(FIELDS) : undefined;
+    const other = field !== undefined && this.driver.has(field[0]);
+    if (field !== undefined) this.#changeField(field[1]);
     this.#quiet = true;
     const outcome = this.call('restore', [], () => this.driver.restore());
     this.#quiet = false;
-    const error = restored(promises);
+    if (field !== undefined) this.#changeField(field[1]);
+    const error = other ? 'EINVAL' : restored(promises);
     this.expect(outcome, error);
     this.broken = error !== undefined;
     if (!this.broken) this.options.faults.check();
+  }
+
+  /** The device that comes back is another one, or it is the first again. */
+  #changeField(at: number): void {
+    const { config } = this.world.opponent.registers;
+    config.setUint8(at, config.getUint8(at) ^ 1);
   }
 
   /** The device says that something in its configuration has changed, and nothing has. */

@@ -37,6 +37,9 @@ export class QueueSide {
   readonly used: UsedPlace;
   /** The device looks by itself; asleep it does when it is told. */
   awake = true;
+  /** What the device wants to be told, and whether it has not since the call began. */
+  wanted = true;
+  unwanted = false;
   /** Chains that were there at the last notification. */
   notifiedOf = 0;
   /** Chains taken so far. */
@@ -100,6 +103,8 @@ export class QueueSide {
   /** Says whether the device wants to be told of new chains. */
   want(wanted: boolean): void {
     this.ring.wantNotifications(wanted);
+    this.wanted = wanted;
+    if (wanted) this.unwanted = false;
     const { memory, features } = this.options;
     // With EVENT_IDX a packed ring can name the one that it wants to hear of.
     if (!wanted || !this.#packed || !hasFeature(features, VirtioFeature.EVENT_IDX)) return;

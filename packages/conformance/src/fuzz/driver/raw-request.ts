@@ -134,7 +134,7 @@ export class RawRequests {
       }
       this.#compareBytes(seen, sent);
       if (world.lawless) {
-        if (result === undefined && seen.status !== 0)
+        if (result === undefined && !world.opponent.tails.saysDone(seen))
           world.fail('request', 'a call succeeds that the device did not do', `number ${serial}`);
         return;
       }
@@ -196,7 +196,10 @@ export class RawRequests {
     if (seen !== undefined) this.#compareBytes(seen, request.bytes);
     if (world.lawless) {
       // Whoever gave back what, and with which length: what is done the device has said to be.
-      if (status === 0 && seen?.status !== 0)
+      world.opponent.observe();
+      if (status >= 0 && !world.wild && !world.opponent.raw.has(serial))
+        world.fail('request', 'a request ends that the device was never shown', `number ${serial}`);
+      if (status === 0 && (seen === undefined || !world.opponent.tails.saysDone(seen)))
         world.fail(
           'request',
           'a request counts as done that the device did not do',

@@ -12,6 +12,25 @@ import type { Span } from './used-place.ts';
 const KNOWN_STATUSES = 9;
 const TAIL_BYTES = RequestTail.size;
 
+/** What the device wrote last where requests have their tails, since it has them. */
+export class TailBook {
+  readonly #statuses: Map<number | undefined, number> = new Map();
+
+  wrote({ spans, status }: Seen): void {
+    this.#statuses.set(spans[1]?.[0], status);
+  }
+
+  /** Nothing that counts as an answer to this one was written. */
+  forget({ spans }: Seen): void {
+    this.#statuses.delete(spans[1]?.[0]);
+  }
+
+  /** True if that says that it is done; perhaps it was meant for another one that had its place before. */
+  saysDone({ spans, status }: Seen): boolean {
+    return status === Status.OK || this.#statuses.get(spans[1]?.[0]) === Status.OK;
+  }
+}
+
 /** Does a request as `answer` has it, or as our device does; writes what comes of it, and notes it. */
 export function serveRequest(
   request: Seen,

@@ -56,6 +56,15 @@ export class UsedPlace {
     this.#used += this.#packed ? slots : chains;
   }
 
+  /** True if it wants to hear of the next one. */
+  wantsNext(): boolean {
+    const place = this.#used;
+    this.#used += 1;
+    const wanted = this.#packed ? this.#wantedPacked(place) : this.#wantedSplit(place);
+    this.#used = place;
+    return wanted;
+  }
+
   /** True if the driver wants a notification of what was used since this was asked last. */
   wanted(): boolean {
     const before = this.#asked;

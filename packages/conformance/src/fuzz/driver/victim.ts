@@ -1,6 +1,6 @@
 /** A driver whose device begins to break rules, from an honest beginning to its end. */
 
-import { IommuError, RequestType, Status } from '@viommu/common';
+import { IommuError, RequestType } from '@viommu/common';
 import {
   type Domain,
   type Endpoint,
@@ -119,6 +119,7 @@ export class Victim {
         () => this.#map(),
         () => this.#unmap(),
         () => this.#together(),
+        () => this.#behind(),
         () => this.#serve(),
         () => this.#resetQueue(),
       ]);
@@ -271,9 +272,29 @@ export class Victim {
       await requests.syncReqAsync();
     };
     this.#begin('together');
+    this.#world.patient = true;
     const ends = await Promise.allSettled(Array.from({ length: random.pick([2, 1, 6]) }, wait));
     for (const end of ends)
       if (end.status === 'rejected' && !(end.reason instanceof IommuError)) throw end.reason;
+    this.#world.patient = false;
+    this.#world.check();
+    this.#sync();
+  }
+
+  /** Requests that are added while others are waited for: the device has not been shown them. */
+  async #behind(): Promise<void> {
+    const { requests } = this.#driver;
+    this.#begin('behind');
+    this.#world.patient = this.#raw.ending = true;
+    const add = (): void => {
+      for (let count = 3; count > 0 && requests.broken === undefined; count -= 1)
+        this.#call('add', () => this.#raw.add(requests));
+    };
+    add();
+    const over = requests.syncReqAsync();
+    add();
+    await over;
+    this.#world.patient = false;
     this.#world.check();
     this.#sync();
   }
@@ -283,6 +304,8 @@ export class Victim {
     for (let turns = 0; turns < 200 && this.#driver.serveEvents() > 0; turns += 1);
     this.#world.reports.length = 0;
     this.#world.check();
+    if (this.#attack.breaksEvents?.() === true && this.#driver.log.counters.queueBroken === 0)
+      this.#fail('nobody is told that events are lost', '');
   }
 
   #resetQueue(): void {
@@ -300,7 +323,7 @@ export class Victim {
   #granted(from: number, type: number, count: number): void {
     const granted = this.#world.opponent.seen
       .slice(from)
-      .filter((seen) => seen.type === type && seen.status === Status.OK);
+      .filter((seen) => seen.type === type && this.#world.opponent.tails.saysDone(seen));
     if (granted.length < count)
       this.#fail(
         'something succeeds that the device did not do',

@@ -13,7 +13,8 @@ import { MmioTransport } from '@viommu/transport';
 import { MmioRegister } from '@viommu/common';
 import { Deviation } from '../deviation.ts';
 import type { Random } from '../random.ts';
-import { type Conduct, Opponent } from './opponent.ts';
+import type { Conduct } from './conduct.ts';
+import { Opponent } from './opponent.ts';
 import type { Answer, Seen } from './seen-request.ts';
 import { GuestPages } from './pages.ts';
 import { type Platform, coreOf, shownConfig } from './platform.ts';
@@ -28,6 +29,8 @@ const TURNS_MAX = 30_000;
 const POLLS_MAX = 100_000;
 /** How long nothing happens before somebody looks again. */
 const IDLE_MS = 700;
+/** The same where others may have something to do meanwhile. */
+const PATIENT_MS = 50;
 /** A driver that gives the device turns in place of waiting does so before it looks. */
 const IDLE_TURNS_MAX = 3;
 
@@ -36,6 +39,8 @@ export interface WorldOptions {
   readonly platform: Platform;
   readonly endpoints: readonly number[];
   readonly conduct: Conduct;
+  /** A turn takes less than this, in milliseconds. */
+  readonly turnMs: number;
   /** Accesses of the driver between two chances for the device; 0 for none. */
   readonly raceEvery: number;
   readonly answerOf: (request: Seen) => Answer | undefined;
@@ -62,12 +67,18 @@ export class World {
   turns = 0;
   /** The device breaks rules: a driver may wait in vain. */
   lawless = false;
+  /** The device has written over what the driver described: it cannot tell what it was shown. */
+  wild = false;
   /** Nobody is to blame at once for turns in which nothing happens: the driver has its own time limit. */
   patient = false;
   readonly #options: WorldOptions;
+  /** So often registers show what they were before. */
+  readonly #slowReads: number;
   #deviation: Deviation | undefined;
   #racing = false;
   #polls = 0;
+  #dozer = 0;
+  #slowReady = 0;
   #asked = 0;
   /** The register that has to read 0 before anything else is written. */
   #awaited: number | undefined;
@@ -89,6 +100,7 @@ export class World {
     const fail = this.fail.bind(this);
     this.pages = new GuestPages({ memory: this.ram, watched: this.memory, random, fail });
     this.bell = new WorldBell(this);
+    this.#slowReads = random.once(3) ? 3 : 0;
     this.core = coreOf(platform, endpoints);
     this.opponent = new Opponent({
       memory: this.ram,
@@ -101,7 +113,7 @@ export class World {
       script: {
         queueSizes: platform.queueSizes,
         config: shownConfig(platform),
-        slowReads: random.once(3) ? 3 : 0,
+        slowReads: this.#slowReads,
         ...(platform.unwilling && { refuseFeatures: true as const }),
       },
       fail,
@@ -111,9 +123,15 @@ export class World {
     });
   }
 
+  /** Turns take so long that many of them may be too long for a driver. */
+  get slow(): boolean {
+    return this.#options.turnMs > IDLE_MS / 2;
+  }
+
   /** From now on the device breaks rules, or no longer. */
   rebel(lawless: boolean): void {
     this.lawless = lawless;
+    this.wild = false;
     this.opponent.rebel(lawless);
   }
 
@@ -144,6 +162,7 @@ export class World {
     this.#polls = 0;
     this.#asked = 0;
     this.#idleTurns = 0;
+    this.opponent.begin();
     this.memory.accesses = 0;
     this.opponent.registers.begin();
   }
@@ -183,7 +202,8 @@ export class World {
       this.fail('wait', 'the driver waits for ever', `${this.turns} turns`);
     this.#options.meanwhile?.();
     const worked = this.opponent.turn();
-    this.nowMs += worked ? this.random.number(3) : IDLE_MS;
+    const idleMs = this.patient ? PATIENT_MS : IDLE_MS;
+    this.nowMs += worked ? this.random.number(this.#options.turnMs) : idleMs;
     this.#idleTurns = worked ? 0 : this.#idleTurns + 1;
     if (this.#idleTurns >= idleTurnsMax && !this.lawless && !this.patient)
       this.fail(
@@ -207,6 +227,20 @@ export class World {
     return this.bell.value() !== seen;
   }
 
+  /** As {@link sleep}, for those who share a thread: others run between two turns. */
+  async doze(seen: number, timeoutMs: number): Promise<boolean> {
+    const end = this.nowMs + timeoutMs;
+    this.#dozer += 1;
+    const me = this.#dozer;
+    await Promise.resolve();
+    // There is one at a time: who sleeps no more is not waited for.
+    while (this.patient && me === this.#dozer && this.nowMs < end && this.bell.value() === seen) {
+      this.turn();
+      await Promise.resolve();
+    }
+    return this.bell.value() !== seen;
+  }
+
   /** A driver begins to poll, as it cannot do for ever. */
   polled(): void {
     this.#polls += 1;
@@ -224,6 +258,10 @@ export class World {
   #read(offset: number, width: number): number {
     const value = this.opponent.registers.read(offset, width);
     if (offset === this.#awaited && value === 0) this.#awaited = undefined;
+    if (offset === MmioRegister.QueueReady && this.#slowReady > 0) {
+      this.#slowReady -= 1;
+      return 1;
+    }
     return value;
   }
 
@@ -233,6 +271,7 @@ export class World {
     const resets =
       offset === MmioRegister.QueueReset || (offset === MmioRegister.Status && value === 0);
     this.#awaited = resets ? offset : undefined;
+    if (offset === MmioRegister.QueueReset && !this.lawless) this.#slowReady = this.#slowReads;
     this.opponent.registers.write(offset, width, value);
   }
 
@@ -296,7 +335,6 @@ class WorldBell extends Bell {
   }
 
   override async waitAsync(seen: number, timeoutMs: number): Promise<boolean> {
-    await Promise.resolve();
-    return this.#world.sleep(seen, timeoutMs);
+    return this.#world.doze(seen, timeoutMs);
   }
 }

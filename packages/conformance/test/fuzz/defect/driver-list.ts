@@ -67,6 +67,21 @@ export const DRIVER_DEFECTS: readonly Defect[] = [
       'this.#book.set(slot, type, readableBytes, owner, startPage, lastPage, this.#epoch + 1);',
     ],
     [
+      'answers that were there before a reset of the queue are lost',
+      'while (this.#takeOne() >= 0);',
+      '',
+    ],
+    [
+      'progress does not count in an asynchronous wait',
+      'if (now < owed) since = this.#clock.now();',
+      '',
+    ],
+    [
+      'a driver that is awake asks for interrupts',
+      '    this.#queue.suppressNotification();\n    this.#port.acknowledge();',
+      '    this.#port.acknowledge();',
+    ],
+    [
       'a new ring keeps waiting requests out',
       'for (const slot of this.#unsent.subarray(0, this.unsent)) this.#enter(slot);',
       '',
@@ -205,6 +220,21 @@ export const DRIVER_DEFECTS: readonly Defect[] = [
       'what an endpoint is stuck in is forgotten',
       '      if (unclear) markStuck(domain, endpoint);\n',
       '',
+    ],
+    [
+      'an endpoint that could not move is in no domain',
+      '      old?.join(endpoint);\n      throw',
+      '      throw',
+    ],
+    [
+      'an endpoint that moves at last is stuck for ever',
+      '  endpoint.domain = domain;\n  endpoint.stuck = false;\n}',
+      '  endpoint.domain = domain;\n}',
+    ],
+    [
+      'a replay forgets what was refused first',
+      'this.error ??= errorOfStatus(status);',
+      'this.error = errorOfStatus(status);',
     ],
     [
       'a refused DETACH leaves no trace',
@@ -476,6 +506,11 @@ export const DRIVER_DEFECTS: readonly Defect[] = [
   ...plant(
     'ring/src/packed-driver-queue.ts',
     [
+      'a used id that was not shown yet is taken',
+      "if (this.#lists.isHeld(id)) return this.#break('a used id that was not available yet');",
+      '',
+    ],
+    [
       'a used id outside the ring is looked up',
       "if (id >= this.size) return this.#break('a used id lies outside the ring');",
       '',
@@ -508,6 +543,7 @@ export const DRIVER_DEFECTS: readonly Defect[] = [
   ),
   ...plant(
     'ring/src/packed-layout.ts',
+    ['a wish for silence is not heard', 'if (mode === DISABLE) return false;', ''],
     [
       'the slot of the other lap is asked about',
       'const lap = ((word & WRAP) !== 0) === wrap ? 0 : size;',
