@@ -38,3 +38,19 @@ describe('our device conforms', () => {
     expect(passed).toBeGreaterThan(0);
   });
 });
+
+describe('targets whose memory is kept', () => {
+  it('begin with none of the bytes of the one before, and share none with each other', async () => {
+    const factory = coreTarget.kept?.() ?? coreTarget;
+    const first = await factory.open({});
+    const { start } = first.window;
+    const at = first.memory.locate(Number(start & 0xffff_ffffn), Number(start >> 32n), 4);
+    first.memory.setUint32(at, 7);
+    first.dispose();
+    first.dispose();
+    const [second, third] = [await factory.open({}), await factory.open({})];
+    expect(second.memory.getUint32(at)).toBe(0);
+    third.memory.setUint32(at, 8);
+    expect(second.memory.getUint32(at)).toBe(0);
+  });
+});

@@ -42,9 +42,9 @@ export class Random {
     return this.#keep(this.#draw());
   }
 
-  /** A whole number from 0 to `below` - 1; what is simple should be near 0. */
+  /** A whole number from 0 to `below` - 1, or 0 if there is none; what is simple should be near 0. */
   number(below: number): number {
-    return this.#keep(this.#draw() % below);
+    return this.#keep(this.#draw() % Math.max(below, 1));
   }
 
   /** True once in `times`; what is simple should be false. */

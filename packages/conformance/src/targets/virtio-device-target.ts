@@ -53,9 +53,16 @@ export function virtioDeviceTarget(
   name: string,
   create: (wish: TargetWish) => VirtioDeviceParts,
 ): DeviceTargetFactory {
+  const open = (wish: TargetWish, free: SharedArrayBuffer[]): DeviceTarget =>
+    new VirtioDeviceTarget(create(wish), wish.memoryStart ?? RAM_BASE, free);
   return {
     name,
-    open: (wish) => new VirtioDeviceTarget(create(wish), wish.memoryStart ?? RAM_BASE),
+    open: (wish) => open(wish, []),
+    kept() {
+      // Memory that one target leaves is the next one's: thousands of them would wait for the collector.
+      const free: SharedArrayBuffer[] = [];
+      return { ...this, open: (wish) => open(wish, free) };
+    },
   };
 }
 
@@ -72,9 +79,18 @@ class VirtioDeviceTarget extends MmioRegisters implements DeviceTarget {
   readonly save?: () => void;
   readonly #mmio: MmioDevice;
   readonly #host: Host;
+  #buffer: SharedArrayBuffer | undefined;
+  readonly #free: SharedArrayBuffer[];
 
-  constructor({ device, endpoints, dma, books, limits }: VirtioDeviceParts, start: bigint) {
-    const buffer = new SharedArrayBuffer(RAM_AT + RAM_BYTES);
+  /** `free` is memory that nobody needs, and takes this one's in the end. */
+  constructor(
+    { device, endpoints, dma, books, limits }: VirtioDeviceParts,
+    start: bigint,
+    free: SharedArrayBuffer[],
+  ) {
+    const used = free.pop();
+    if (used !== undefined) new Uint8Array(used).fill(0);
+    const buffer = used ?? new SharedArrayBuffer(RAM_AT + RAM_BYTES);
     const window = new RegisterWindow(buffer, WINDOW_AT, MMIO_WINDOW_SIZE);
     const memory = new SharedMemory({
       buffer,
@@ -86,6 +102,8 @@ class VirtioDeviceTarget extends MmioRegisters implements DeviceTarget {
     const mmio = new MmioDevice({ window, interruptBell, memory, device });
     const host = new Host(mmio);
     super(new DirectPort(window, host));
+    this.#buffer = buffer;
+    this.#free = free;
     this.memory = memory;
     this.window = { start, bytes: RAM_BYTES };
     this.#mmio = mmio;
@@ -123,7 +141,10 @@ class VirtioDeviceTarget extends MmioRegisters implements DeviceTarget {
     if (kind === 'system') this.#mmio.systemReset();
   }
 
-  dispose(): void {}
+  dispose(): void {
+    if (this.#buffer !== undefined) this.#free.push(this.#buffer);
+    this.#buffer = undefined;
+  }
 }
 
 /** Rounds of work after which a device that always finds more to do is left: no honest one needs as many. */
