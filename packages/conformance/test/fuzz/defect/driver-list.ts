@@ -197,8 +197,13 @@ export const DRIVER_DEFECTS: readonly Defect[] = [
     'driver/src/attach.ts',
     [
       'mappings are not brought along',
-      'if (domain.attached.size === 0 && !domain.bypass) {',
-      'if (domain.attached.size === 1 && !domain.bypass) {',
+      'if (!isKnown(domain) && !domain.bypass) {',
+      'if (isKnown(domain) && !domain.bypass) {',
+    ],
+    [
+      'an endpoint that is stuck counts as one that is there',
+      'for (const { stuck } of attached) if (!stuck) return true;',
+      'for (const { stuck } of attached) if (!stuck || stuck) return true;',
     ],
     [
       'a replay is over when all is queued',
