@@ -36,6 +36,7 @@ const lines = [
   '',
   'Written by `npm run defects`: each change of the lists in `packages/conformance/test/fuzz/defect/` is made to the sources',
   'as a thread loads them, and in this one thread all fuzzers take turns, as they do in `viommu fuzz`, until one shows something.',
+  'Seconds are processor time of that thread; the command has one for each processor.',
   '',
   `${found.length} of ${rows.length} are found, ${fast.length} within ${SECONDS_GOOD} s.`,
   '',

@@ -4,8 +4,12 @@ import { Worker } from 'node:worker_threads';
 import type { Defect } from './list.ts';
 import type { DefectOutcome, DefectTask } from './worker.ts';
 
-/** A stream that does not end is a finding too: the thread is ended this much later. */
+/**
+ * What does not end is a finding too: the thread is ended this much later, and on a machine with other work it may take so
+ * many times as long as its processor time.
+ */
 const HANG_S = 10;
+const BUSY_FACTOR = 6;
 
 /** `fuzzer` alone looks for it, or all in turns if absent. */
 export async function seek(
@@ -33,7 +37,7 @@ export async function seek(
           requests: 0,
         });
       },
-      (seconds + HANG_S) * 1000,
+      (seconds * BUSY_FACTOR + HANG_S) * 1000,
     );
     worker.once('message', end);
     worker.once('error', (error: Error) => {

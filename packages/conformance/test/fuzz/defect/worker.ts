@@ -17,6 +17,7 @@ export interface DefectOutcome {
   readonly matter: string | undefined;
   /** The fuzzer that found it. */
   readonly fuzzer: string;
+  /** Processor time of the thread. */
   readonly seconds: number;
   /** Processor time of the fuzzer that found it. */
   readonly ownSeconds: number;
@@ -48,13 +49,13 @@ const names = fuzzer === undefined ? [STREAM, ...FUZZERS.map(({ name }) => name)
 const turns = new Turns(names, 0);
 const seeds = new Map(names.map((name) => [name, 1]));
 const own = new Map(names.map((name) => [name, 0]));
-const begun = performance.now();
-const elapsed = (): number => (performance.now() - begun) / 1000;
-/** Processor time of this thread, in milliseconds. */
+/** Processor time of this thread, in milliseconds: the same whatever else the machine does. */
 const busy = (): number => {
   const { user, system } = process.threadCpuUsage();
   return (user + system) / 1000;
 };
+const begun = busy();
+const elapsed = (): number => (busy() - begun) / 1000;
 
 let requests = 0;
 let matter: string | undefined;
