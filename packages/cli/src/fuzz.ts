@@ -70,6 +70,7 @@ export async function fuzz(flags: FuzzFlags, output: Output, signal: AbortSignal
     signal,
     corpus: keep ? inputsIn(out, output) : [],
     onEntry: (entry) => keep && saveInput(out, entry),
+    onNote: (note) => output.note(note),
     onProgress: (now) => (state = formatProgress(now)),
     onFinding: (finding) => {
       progress.clear();

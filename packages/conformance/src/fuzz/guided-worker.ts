@@ -6,8 +6,7 @@
 import { installHook } from './feedback/hook.ts';
 import type runShardTask from './shard-worker.ts';
 
-/** Why nothing is instrumented here, if that is so. */
-export const obstacle: string | undefined = installHook();
+installHook();
 
 const runTask: typeof runShardTask = (await import('./shard-worker.ts')).default;
 export default runTask;

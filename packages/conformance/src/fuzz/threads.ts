@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { loadTarget } from '../node/target-module.ts';
 import { AGAINST } from './against.ts';
 import type { CorpusEntry } from './corpus-file.ts';
+import { hookObstacle } from './feedback/hook.ts';
 import { GUIDED } from './feedback/trial.ts';
 import type { Finding } from './finding.ts';
 import { FuzzThread } from './fuzz-thread.ts';
@@ -33,6 +34,8 @@ export interface FuzzOptions {
   readonly onEntry?: ((entry: CorpusEntry) => void) | undefined;
   /** Called with each finding once, as it is there. */
   readonly onFinding?: ((finding: Finding) => void) | undefined;
+  /** Hears what cannot be done here, and why. */
+  readonly onNote?: ((note: string) => void) | undefined;
   /** Called several times a second. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Ends the run early; what was found until then is returned all the same. */
@@ -53,6 +56,8 @@ export async function fuzz(subject: Subject, options: FuzzOptions): Promise<Fuzz
   const { name, parallel } = await looked(subject);
   const threads = Math.max(1, Math.min(parallel, options.threads ?? parallel));
   const fuzzers = options.fuzzers ?? fuzzersOf(subject);
+  const obstacle = subject.target.module === 'core' ? hookObstacle() : undefined;
+  if (fuzzers.includes(GUIDED) && obstacle !== undefined) options.onNote?.(obstacle);
   const now = (): number => performance.now();
   const hear = (finding: Finding): void => options.onFinding?.(finding);
   const total = new Total(fuzzers, threads, hear, now);

@@ -10,16 +10,18 @@ import { instrument } from './instrument.ts';
 /** The packages that are tested. */
 const PACKAGES = ['device', 'ring', 'transport', 'driver', 'common'] as const;
 
-/**
- * Instruments what is loaded from now on. Undefined if it does, or the reason why it cannot here; then only what can be
- * seen from outside steers the fuzzer.
- */
-export function installHook(): string | undefined {
-  if (probeOfThread() !== undefined) return undefined;
-  // Not there before Node 22.15, whatever the types say.
-  const { registerHooks } = nodeModule as Partial<typeof nodeModule>;
-  if (registerHooks === undefined)
-    return `Node ${process.versions.node} has no hooks for modules; 22.15 has them`;
+// Not there before Node 22.15, whatever the types say.
+const { registerHooks } = nodeModule as Partial<typeof nodeModule>;
+
+/** Why nothing can be instrumented here, if that is so: then only what can be seen from outside steers the fuzzer. */
+export function hookObstacle(): string | undefined {
+  if (registerHooks !== undefined) return undefined;
+  return `Node ${process.versions.node} has no hooks for modules, 22.15 has them: edges are not counted`;
+}
+
+/** Instruments what is loaded from now on, if that can be done. */
+export function installHook(): void {
+  if (probeOfThread() !== undefined || registerHooks === undefined) return;
   const probe = new Probe();
   setProbe(probe);
   const folders = PACKAGES.map((name) => ({ name, url: folderOf(name) }));
@@ -47,7 +49,6 @@ export function installHook(): string | undefined {
       return { ...loaded, format: 'module', source: code };
     },
   });
-  return undefined;
 }
 
 /** Where the sources of a package lie, with or without a build. */

@@ -2,7 +2,7 @@
 
 import { registerHooks } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
-import { installHook } from '../../../src/fuzz/feedback/hook.ts';
+import { hookObstacle, installHook } from '../../../src/fuzz/feedback/hook.ts';
 import { probeOfThread } from '../../../src/fuzz/feedback/probe.ts';
 
 /** What a thread is told. */
@@ -39,8 +39,9 @@ registerHooks({
     return { ...loaded, source: text.replace('const { first, last }', (all) => `${magic} ${all}`) };
   },
 });
-const obstacle = installHook();
+const obstacle = hookObstacle();
 if (obstacle !== undefined) throw new Error(obstacle);
+installHook();
 
 const { signatureOf } = await import('../../../src/fuzz/deviation.ts');
 const { Feedback } = await import('../../../src/fuzz/feedback/feedback.ts');
