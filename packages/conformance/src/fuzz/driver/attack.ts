@@ -108,6 +108,8 @@ const FORGERIES: readonly Maker[] = [
     forging('an id twice', world, (ring, request) => {
       ring.give(request.chain, request.length);
       ring.give(request.chain, request.length);
+      // A small packed ring would be full, and more would overwrite it.
+      if (world.opponent.has(VirtioFeature.RING_PACKED)) world.opponent.silent = true;
       return ['also', world.opponent.inHand > 0 ? certain(world) : Effect.DOUBT];
     }),
   // The id of another one, which is not answered yet.
@@ -222,7 +224,7 @@ const FIXED: ReadonlySet<number> = new Set([
 
 /** An id of nobody may be somebody's by the time that a driver looks, if it goes on meanwhile. */
 function certain({ memory, patient }: World): Effect {
-  return memory.gap === 0 && !patient ? Effect.BREAKS : Effect.DOUBT;
+  return !memory.races && !patient ? Effect.BREAKS : Effect.DOUBT;
 }
 
 /** An attack in place of giving a request back, now and then. */

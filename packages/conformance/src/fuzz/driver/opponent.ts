@@ -332,7 +332,7 @@ export class Opponent {
         `queue ${queue} at ${position}`,
       );
     // Who looks while the driver decides may be told of what it has just seen.
-    if (!this.lawless && side.unwanted && this.#options.watched.gap === 0)
+    if (!this.lawless && side.unwanted && !this.#options.watched.races)
       fail('notification', 'it notifies a device that does not want it', `queue ${queue}`);
     side.notifiedOf = available;
     if (!this.lawless && this.has(VirtioFeature.NOTIFICATION_DATA) && data >>> 16 !== position)

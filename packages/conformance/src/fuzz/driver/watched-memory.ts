@@ -41,8 +41,10 @@ export interface WatchedMemoryOptions {
 
 export class WatchedMemory implements GuestMemory {
   readonly view: DataView | undefined = undefined;
-  /** Accesses until the device has its next chance; 0 for none. */
+  /** Accesses until the device has its next chance; 0 for none, and while it has it. */
   gap = 0;
+  /** The device has its chances at all. */
+  races = false;
   /** Accesses since this was set to 0. */
   accesses = 0;
   readonly #memory: SharedMemory;

@@ -97,6 +97,7 @@ export class World {
       race: () => this.#race(),
     });
     this.memory.gap = raceEvery;
+    this.memory.races = raceEvery > 0;
     const fail = this.fail.bind(this);
     this.pages = new GuestPages({ memory: this.ram, watched: this.memory, random, fail });
     this.bell = new WorldBell(this);
