@@ -260,9 +260,9 @@ export class Domain implements IommuDomain, RequestOwner {
 }
 
 /**
- * Ends a domain that no endpoint is attached to. The device's own bypass domain stays, since others have it too.
+ * Ends a domain that no endpoint is attached to. The one for bypass stays, since others have it too.
  *
- * @throws {IommuError} `EBUSY` while an endpoint is attached.
+ * @throws {IommuError} `EBUSY` while an endpoint is attached to one that maps.
  */
 export function freeDomain(domain: Domain): void {
   if (domain.bypass) return;
