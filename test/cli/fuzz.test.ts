@@ -32,6 +32,15 @@ describe('viommu fuzz', { timeout: TEST_LIMIT_MS }, () => {
       expect(summary?.[name], name).toBeGreaterThan(0);
   });
 
+  it('simulates whole machines, and nothing else if asked to', async () => {
+    const args = ['fuzz', '--simulate', '--seconds', '1', '--threads', '1', '--json'];
+    const outcome = await viommu(args);
+    expect(outcome.code).toBe(0);
+    const [summary] = events(outcome);
+    expect(summary?.['fuzzers']).toMatchObject([{ fuzzer: 'simulation' }]);
+    expect(summary?.['runs']).toBeGreaterThan(0);
+  });
+
   it('saves what is wrong with a device, which then shows again', async () => {
     const out = dirname(file('some', ''));
     const target = ['--target', careless];
