@@ -44,6 +44,7 @@ export function tellResult(result: FuzzResult, findings: number, output: Output)
     accesses,
     edges,
     edgesThere,
+    inputs: result.inputs,
     deviations,
     fuzzers,
   });
@@ -70,9 +71,9 @@ export function tellResult(result: FuzzResult, findings: number, output: Output)
 }
 
 export function formatProgress(progress: Progress): string {
-  const { runs, coverage, findings } = progress;
+  const { runs, coverage, inputs, findings } = progress;
   const rate = formatCount(Math.round(rateOf(progress)));
-  return `${formatNoun(runs, 'run')}, ${rate} requests/s, coverage ${coverage}, ${formatNoun(findings, 'finding')}`;
+  return `${formatNoun(runs, 'run')}, ${rate} requests/s, coverage ${coverage}, ${formatNoun(inputs, 'input')}, ${formatNoun(findings, 'finding')}`;
 }
 
 /** Of streams in lock-step with the model, if there are any. */

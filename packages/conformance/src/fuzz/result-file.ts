@@ -26,6 +26,8 @@ export interface Progress {
   readonly coverage: number;
   /** Edges of our own code that there are; 0 if none were counted. */
   readonly edgesThere: number;
+  /** Inputs that reached something new and are kept. */
+  readonly inputs: number;
   readonly seconds: number;
   readonly parts: readonly Part[];
   /** Differences that have names, and how often each was seen. */
@@ -60,10 +62,10 @@ export function decodeResult(bytes: Uint8Array): FuzzResult {
   const head = (first ?? {}) as Readonly<Record<string, unknown>>; // every field is looked at below
   if (head['format'] !== FORMAT || head['version'] !== VERSION)
     throw invalid('it is of no version that is known');
-  const { target, runs, requests, accesses, findings, edgesThere, seconds, parts } = head;
+  const { target, runs, requests, accesses, findings, edgesThere, inputs, seconds, parts } = head;
   if (typeof target !== 'string' || !covered.every((name) => typeof name === 'string'))
     throw invalid('a name is missing');
-  const figures = { runs, requests, accesses, findings, edgesThere, seconds };
+  const figures = { runs, requests, accesses, findings, edgesThere, inputs, seconds };
   if (!hasFigures(figures) || !Array.isArray(parts) || !parts.every(isPart))
     throw invalid('a figure is missing');
   const deviations = Object(head['deviations']) as Readonly<Record<string, unknown>>; // looked at next
@@ -100,6 +102,7 @@ export function mergeResults(results: readonly FuzzResult[]): FuzzResult {
     findings: sum(results.map(({ findings }) => findings)),
     coverage: covered.length,
     edgesThere: Math.max(...results.map(({ edgesThere }) => edgesThere)),
+    inputs: sum(results.map(({ inputs }) => inputs)),
     seconds: Math.max(...results.map(({ seconds }) => seconds)),
     parts: [...parts.values()],
     deviations: Object.fromEntries(deviations),

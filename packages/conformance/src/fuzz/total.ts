@@ -23,6 +23,7 @@ export class Total {
   #begun: number;
   #accesses = 0;
   #edgesThere = 0;
+  #inputs = 0;
 
   /** `hear` is told each finding once; `now` is in milliseconds. */
   constructor(
@@ -65,6 +66,7 @@ export class Total {
       work.timeMs += timeMs;
     }
     this.#accesses += accesses;
+    this.#inputs += result.entries.length;
     this.#edgesThere = Math.max(this.#edgesThere, edgesThere);
     for (const name of coverage) this.#covered.add(name);
     for (const [name, count] of Object.entries(deviations))
@@ -91,6 +93,7 @@ export class Total {
       findings: this.#findings.size,
       coverage: this.#covered.size,
       edgesThere: this.#edgesThere,
+      inputs: this.#inputs,
       seconds: (this.#now() - this.#begun) / 1000,
       parts,
       deviations: Object.fromEntries(this.#deviations),
