@@ -1,12 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../src/fuzz/random.ts';
 import { simulation } from '../../src/simulation/simulation.ts';
-import { CORE_DEFECTS } from '../fuzz/defect/core-list.ts';
-
-const PACKAGES = join(import.meta.dirname, '..', '..', '..');
 
 /** What happens in a run: every line of its story. */
 async function storyOf(random: Random): Promise<readonly string[]> {
@@ -52,11 +47,5 @@ describe('the simulation', () => {
       }
     for (const kind of ['pause', 'migration', 'DEVICE_NEEDS_RESET', 'recovery'])
       expect([...seen]).toContain(kind);
-  });
-
-  it.each(CORE_DEFECTS)('has a defect to find: $name', ({ file, find, replace }) => {
-    const parts = readFileSync(join(PACKAGES, file), 'utf8').split(find);
-    expect(parts.length - 1).toBe(1);
-    expect(find).not.toBe(replace);
   });
 });

@@ -117,7 +117,7 @@ export const CORE_DEFECTS: readonly Defect[] = [
     'driver/src/attach.ts',
     [
       'mappings are not replayed into a domain without endpoints',
-      'if (domain.attached.size === 0 && !domain.bypass) {',
+      'if (!isKnown(domain) && !domain.bypass) {',
       'if (domain.attached.size > 99 && !domain.bypass) {',
     ],
     [

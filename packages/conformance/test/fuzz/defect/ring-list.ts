@@ -551,8 +551,8 @@ export const RING_DEFECTS: readonly RingDefect[] = [
     ],
     [
       'the start of a MAP is read twice',
-      'start & OFFSET_MASK,\n        pageOfWords(last',
-      'view.getUint32(at + MAP_START, true) & OFFSET_MASK,\n        pageOfWords(last',
+      'start & OFFSET_MASK,\n        pageOfWords(last, lastHigh),\n        last & OFFSET_MASK,\n        pageOfWords(phys',
+      'view.getUint32(at + MAP_START, true) & OFFSET_MASK,\n        pageOfWords(last, lastHigh),\n        last & OFFSET_MASK,\n        pageOfWords(phys',
     ],
     [
       'the domain of an UNMAP is read twice',
