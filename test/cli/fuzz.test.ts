@@ -73,7 +73,7 @@ describe('viommu fuzz', { timeout: TEST_LIMIT_MS }, () => {
     const out = folder('merged');
     const merged = await viommu(['fuzz', '--merge', ...folders, '--out', out, '--json']);
     expect(merged.code).toBe(1);
-    const [finding, summary, corpus, ...others] = events(merged);
+    const [finding, corpus, summary, ...others] = events(merged);
     expect(others).toEqual([]);
     expect(corpus).toEqual({ event: 'corpus', read: 0, kept: 0 });
     expect(finding).toMatchObject({ event: 'finding', fuzzer: 'canary', steps: 3 });

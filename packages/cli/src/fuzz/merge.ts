@@ -44,9 +44,9 @@ export async function merge(
     (entries) => minimiseCorpus(subject, entries),
   );
   for (const problem of problems) output.note(problem);
-  tellResult(result, found.size, output);
   output.event({ event: 'corpus', read, kept });
-  output.line(`  ${formatNoun(read, 'input')}, of which ${formatCount(kept)} reach the same`);
+  output.line(`${formatNoun(read, 'input')}, of which ${formatCount(kept)} reach the same`);
+  tellResult(result, found.size, output);
   return found.size > 0 ? ExitCode.FAILED : ExitCode.OK;
 }
 
