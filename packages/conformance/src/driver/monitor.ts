@@ -7,6 +7,7 @@
 
 import {
   AttachFlag,
+  IommuConfig,
   IommuFeature,
   MapFlag,
   type RefusedRequest,
@@ -29,6 +30,20 @@ export interface MonitoredDevice {
   readonly domainFirst: number;
   readonly domainLast: number;
   readonly probeSize: number;
+}
+
+/** What a configuration space says, with the features that were accepted. */
+export function monitored(config: DataView, features: bigint): MonitoredDevice {
+  const fields = IommuConfig.read(config);
+  return {
+    features,
+    pageSizeMask: fields.pageSizeMask,
+    inputStart: fields.inputRangeStart,
+    inputLast: fields.inputRangeEnd,
+    domainFirst: fields.domainRangeStart,
+    domainLast: fields.domainRangeEnd,
+    probeSize: fields.probeSize,
+  };
 }
 
 /** A region that a PROBE told of; both ends are included. */

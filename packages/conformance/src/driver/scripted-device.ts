@@ -19,7 +19,7 @@ import type { GuestMemory, QueueLayout } from '@viommu/ring';
 import { writeBytes } from '../ring/bytes.ts';
 import { type DeviceRing, type DriverChain, located, readableOf } from './device-ring.ts';
 import { Ledger } from './ledger.ts';
-import { Monitor, type MonitoredRequest } from './monitor.ts';
+import { Monitor, type MonitoredRequest, monitored } from './monitor.ts';
 import { PackedDeviceRing } from './packed-device-ring.ts';
 import { regionsOf } from './property.ts';
 import { USUAL_FEATURES } from './register-table.ts';
@@ -258,16 +258,7 @@ export class ScriptedDevice {
   /** DRIVER_OK. */
   #started(): void {
     const { config, accepted } = this.registers;
-    const fields = IommuConfig.read(config);
-    this.monitor.begin({
-      features: accepted,
-      pageSizeMask: fields.pageSizeMask,
-      inputStart: fields.inputRangeStart,
-      inputLast: fields.inputRangeEnd,
-      domainFirst: fields.domainRangeStart,
-      domainLast: fields.domainRangeEnd,
-      probeSize: fields.probeSize,
-    });
+    this.monitor.begin(monitored(config, accepted));
   }
 
   #enable(queue: number, layout: QueueLayout): void {

@@ -17,7 +17,7 @@ import type { PeerDevice } from '@viommu/device';
 import type { Bell, QueueLayout, SharedMemory } from '@viommu/ring';
 import type { DeviceRing, DriverChain } from '../../driver/device-ring.ts';
 import { Ledger } from '../../driver/ledger.ts';
-import { Monitor } from '../../driver/monitor.ts';
+import { Monitor, monitored } from '../../driver/monitor.ts';
 import type { RegisterScript } from '../../driver/register-script.ts';
 import { ScriptedRegisters } from '../../driver/registers.ts';
 import { watchBytes } from '../../driver/request-watch.ts';
@@ -346,16 +346,7 @@ export class Opponent {
 
   #started(): void {
     const { config, accepted } = this.registers;
-    const fields = IommuConfig.read(config);
-    this.monitor.begin({
-      features: accepted,
-      pageSizeMask: fields.pageSizeMask,
-      inputStart: fields.inputRangeStart,
-      inputLast: fields.inputRangeEnd,
-      domainFirst: fields.domainRangeStart,
-      domainLast: fields.domainRangeEnd,
-      probeSize: fields.probeSize,
-    });
+    this.monitor.begin(monitored(config, accepted));
     const { core, memory, started } = this.#options;
     core.acceptFeatures(accepted);
     const port = { interrupt: () => {}, configChanged: () => {}, needsReset: () => {} };

@@ -5,7 +5,8 @@
  * handed over; of what the device answers it reads each byte once.
  */
 
-import type { GuestMemory, SharedMemory } from '@viommu/ring';
+import type { SharedMemory } from '@viommu/ring';
+import { ObservedMemory } from '../observed-memory.ts';
 
 /** Whose a byte is. */
 export const Owner = {
@@ -39,7 +40,7 @@ export interface WatchedMemoryOptions {
   readonly race: () => number;
 }
 
-export class WatchedMemory implements GuestMemory {
+export class WatchedMemory extends ObservedMemory {
   readonly view: DataView | undefined = undefined;
   /** Accesses until the device has its next chance; 0 for none, and while it has it. */
   gap = 0;
@@ -47,7 +48,6 @@ export class WatchedMemory implements GuestMemory {
   races = false;
   /** Accesses since this was set to 0. */
   accesses = 0;
-  readonly #memory: SharedMemory;
   readonly #owners: Uint8Array;
   readonly #answers: Uint8Array;
   readonly #options: WatchedMemoryOptions;
@@ -55,8 +55,8 @@ export class WatchedMemory implements GuestMemory {
   #end = 0;
 
   constructor(options: WatchedMemoryOptions) {
+    super(options.memory);
     this.#options = options;
-    this.#memory = options.memory;
     this.#owners = new Uint8Array(options.memory.size);
     this.#answers = new Uint8Array(options.memory.size);
   }
@@ -90,61 +90,7 @@ export class WatchedMemory implements GuestMemory {
     this.#answers.fill(ANY, 0, this.#end);
   }
 
-  locate(low: number, high: number, length: number): number {
-    return this.#memory.locate(low, high, length);
-  }
-
-  getUint8(position: number): number {
-    this.#reads(position, 1);
-    return this.#memory.getUint8(position);
-  }
-
-  getUint16(position: number): number {
-    this.#reads(position, 2);
-    return this.#memory.getUint16(position);
-  }
-
-  getUint32(position: number): number {
-    this.#reads(position, 4);
-    return this.#memory.getUint32(position);
-  }
-
-  setUint8(position: number, value: number): void {
-    this.#writes(position, 1);
-    this.#memory.setUint8(position, value);
-  }
-
-  setUint16(position: number, value: number): void {
-    this.#writes(position, 2);
-    this.#memory.setUint16(position, value);
-  }
-
-  setUint32(position: number, value: number): void {
-    this.#writes(position, 4);
-    this.#memory.setUint32(position, value);
-  }
-
-  loadUint16(position: number): number {
-    this.#reads(position, 2);
-    return this.#memory.loadUint16(position);
-  }
-
-  storeUint16(position: number, value: number): void {
-    this.#writes(position, 2);
-    this.#memory.storeUint16(position, value);
-  }
-
-  read(position: number, target: Uint8Array, at: number, length: number): void {
-    this.#reads(position, length);
-    this.#memory.read(position, target, at, length);
-  }
-
-  write(position: number, source: Uint8Array, at: number, length: number): void {
-    this.#writes(position, length);
-    this.#memory.write(position, source, at, length);
-  }
-
-  #reads(position: number, length: number): void {
+  protected override beforeRead(position: number, length: number): void {
     this.#count();
     const answers = this.#answers;
     for (let at = position; at < position + length; at += 1) {
@@ -155,7 +101,7 @@ export class WatchedMemory implements GuestMemory {
     }
   }
 
-  #writes(position: number, length: number): void {
+  protected override beforeWrite(position: number, length: number): void {
     this.#count();
     const owners = this.#owners;
     for (let at = position; at < position + length; at += 1)

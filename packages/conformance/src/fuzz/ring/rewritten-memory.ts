@@ -4,17 +4,17 @@
  */
 
 import { guestPhysical } from '@viommu/common';
-import { type GuestMemory, SharedMemory } from '@viommu/ring';
+import { SharedMemory } from '@viommu/ring';
 import { Deviation } from '../deviation.ts';
+import { ObservedMemory } from '../observed-memory.ts';
 
 type Spoil = (position: number, length: number) => void;
 
-export class RewrittenMemory implements GuestMemory {
+export class RewrittenMemory extends ObservedMemory {
   readonly bytes: Uint8Array<SharedArrayBuffer>;
   /** For those who work the other side. */
   readonly raw: DataView<SharedArrayBuffer>;
   readonly view: DataView | undefined;
-  readonly #memory: SharedMemory;
   /** By byte: what stood there before it was changed, or -1. */
   readonly #before: Int16Array;
   readonly #changed: number[] = [];
@@ -23,15 +23,15 @@ export class RewrittenMemory implements GuestMemory {
 
   constructor(size: number, base: bigint, mapped: boolean) {
     const buffer = new SharedArrayBuffer(size);
+    super(new SharedMemory({ buffer, offset: 0, size, base: guestPhysical(base) }));
     this.bytes = new Uint8Array(buffer);
     this.raw = new DataView(buffer);
-    this.#memory = new SharedMemory({ buffer, offset: 0, size, base: guestPhysical(base) });
     this.#before = new Int16Array(size).fill(-1);
     this.view = mapped
       ? new RewrittenView(
           buffer,
-          (position, length) => this.#read(position, length),
-          (position, length) => this.#write(position, length),
+          (position, length) => this.afterRead(position, length),
+          (position, length) => this.beforeWrite(position, length),
         )
       : undefined;
   }
@@ -52,65 +52,7 @@ export class RewrittenMemory implements GuestMemory {
     this.#changed.length = 0;
   }
 
-  locate(low: number, high: number, length: number): number {
-    return this.#memory.locate(low, high, length);
-  }
-
-  getUint8(position: number): number {
-    const value = this.#memory.getUint8(position);
-    this.#read(position, 1);
-    return value;
-  }
-
-  getUint16(position: number): number {
-    const value = this.#memory.getUint16(position);
-    this.#read(position, 2);
-    return value;
-  }
-
-  getUint32(position: number): number {
-    const value = this.#memory.getUint32(position);
-    this.#read(position, 4);
-    return value;
-  }
-
-  setUint8(position: number, value: number): void {
-    this.#write(position, 1);
-    this.#memory.setUint8(position, value);
-  }
-
-  setUint16(position: number, value: number): void {
-    this.#write(position, 2);
-    this.#memory.setUint16(position, value);
-  }
-
-  setUint32(position: number, value: number): void {
-    this.#write(position, 4);
-    this.#memory.setUint32(position, value);
-  }
-
-  loadUint16(position: number): number {
-    const value = this.#memory.loadUint16(position);
-    this.#read(position, 2);
-    return value;
-  }
-
-  storeUint16(position: number, value: number): void {
-    this.#write(position, 2);
-    this.#memory.storeUint16(position, value);
-  }
-
-  read(position: number, target: Uint8Array, at: number, length: number): void {
-    this.#memory.read(position, target, at, length);
-    this.#read(position, length);
-  }
-
-  write(position: number, source: Uint8Array, at: number, length: number): void {
-    this.#write(position, length);
-    this.#memory.write(position, source, at, length);
-  }
-
-  #read(position: number, length: number): void {
+  protected override afterRead(position: number, length: number): void {
     this.#check(position, length);
     if (this.#rate === 0) return;
     this.#state = (Math.imul(this.#state, 0x0019_660d) + 0x3c6e_f35f) >>> 0;
@@ -128,7 +70,7 @@ export class RewrittenMemory implements GuestMemory {
     }
   }
 
-  #write(position: number, length: number): void {
+  protected override beforeWrite(position: number, length: number): void {
     this.#check(position, length);
     for (let at = position; at < position + length; at += 1)
       if (this.#before[at] !== -1) this.#before[at] = -1;

@@ -6,8 +6,9 @@
  */
 
 import { guestPhysical } from '@viommu/common';
-import { type GuestMemory, SharedMemory } from '@viommu/ring';
+import { SharedMemory } from '@viommu/ring';
 import { Deviation } from '../deviation.ts';
+import { ObservedMemory } from '../observed-memory.ts';
 
 const GUARD_BYTES = 64;
 const GUARD = 0xa5;
@@ -18,7 +19,7 @@ export interface Written {
   readonly length: number;
 }
 
-export class WatchedMemory implements GuestMemory {
+export class WatchedMemory extends ObservedMemory {
   readonly base: bigint;
   /** All of it: position p is byte p. */
   readonly bytes: Uint8Array<SharedArrayBuffer>;
@@ -34,12 +35,12 @@ export class WatchedMemory implements GuestMemory {
   #allowed: number = Number.POSITIVE_INFINITY;
   #interruptAt = -1;
   #interruption: () => void = nothing;
-  readonly #memory: SharedMemory;
   readonly #guards: readonly Uint8Array[];
 
   /** `size` is a multiple of a page; without `mapped` there is no view of it. */
   constructor(size: number, base: bigint, mapped: boolean) {
     const buffer = new SharedArrayBuffer(size + 2 * GUARD_BYTES);
+    super(new SharedMemory({ buffer, offset: GUARD_BYTES, size, base: guestPhysical(base) }));
     this.#guards = [
       new Uint8Array(buffer, 0, GUARD_BYTES).fill(GUARD),
       new Uint8Array(buffer, GUARD_BYTES + size, GUARD_BYTES).fill(GUARD),
@@ -47,12 +48,6 @@ export class WatchedMemory implements GuestMemory {
     this.base = base;
     this.bytes = new Uint8Array(buffer, GUARD_BYTES, size);
     this.raw = new DataView(buffer, GUARD_BYTES, size);
-    this.#memory = new SharedMemory({
-      buffer,
-      offset: GUARD_BYTES,
-      size,
-      base: guestPhysical(base),
-    });
     this.view = mapped ? this.raw : undefined;
   }
 
@@ -79,8 +74,8 @@ export class WatchedMemory implements GuestMemory {
       for (const byte of guard) if (byte !== GUARD) throw outside('a byte outside memory changed');
   }
 
-  locate(low: number, high: number, length: number): number {
-    const position = this.#memory.locate(low, high, length);
+  override locate(low: number, high: number, length: number): number {
+    const position = super.locate(low, high, length);
     const address = (BigInt(high) << 32n) | BigInt(low);
     const inside =
       address >= this.base && address + BigInt(length) <= this.base + BigInt(this.size);
@@ -93,69 +88,17 @@ export class WatchedMemory implements GuestMemory {
     return position;
   }
 
-  getUint8(position: number): number {
-    this.#read(position, 1);
-    return this.#memory.getUint8(position);
-  }
-
-  getUint16(position: number): number {
-    this.#read(position, 2);
-    return this.#memory.getUint16(position);
-  }
-
-  getUint32(position: number): number {
-    this.#read(position, 4);
-    return this.#memory.getUint32(position);
-  }
-
-  setUint8(position: number, value: number): void {
-    this.#write(position, 1);
-    this.#memory.setUint8(position, value);
-  }
-
-  setUint16(position: number, value: number): void {
-    this.#write(position, 2);
-    this.#memory.setUint16(position, value);
-  }
-
-  setUint32(position: number, value: number): void {
-    this.#write(position, 4);
-    this.#memory.setUint32(position, value);
-  }
-
-  loadUint16(position: number): number {
-    this.#even(position);
-    this.#read(position, 2);
-    return this.#memory.loadUint16(position);
-  }
-
-  storeUint16(position: number, value: number): void {
-    this.#even(position);
-    this.#write(position, 2);
-    this.#memory.storeUint16(position, value);
-  }
-
-  read(position: number, target: Uint8Array, at: number, length: number): void {
-    this.#read(position, length);
-    this.#memory.read(position, target, at, length);
-  }
-
-  write(position: number, source: Uint8Array, at: number, length: number): void {
-    this.#write(position, length);
-    this.#memory.write(position, source, at, length);
-  }
-
-  #even(position: number): void {
+  protected override beforeIndex(position: number): void {
     if (position % 2 !== 0) throw outside('an index at an odd position');
   }
 
-  #read(position: number, length: number): void {
+  protected override beforeRead(position: number, length: number): void {
     if (!(position >= 0 && length >= 0 && position + length <= this.size))
       throw outside('a read outside memory');
     this.#count();
   }
 
-  #write(position: number, length: number): void {
+  protected override beforeWrite(position: number, length: number): void {
     if (!(position >= 0 && length >= 0 && position + length <= this.size))
       throw outside('a write outside memory');
     const { writable } = this;
