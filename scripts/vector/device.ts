@@ -11,6 +11,7 @@ import {
   UnmapRequest,
   VirtioFeature,
   featureMask,
+  featureSet,
 } from '@viommu/common';
 import { CHOICES, type Choices, Model, type ModelEndpoint } from '@viommu/conformance/model';
 
@@ -34,9 +35,11 @@ export const ABSENT = 77;
 export const LAST = 0xffff_ffff_ffff_ffffn;
 const RW = MapFlag.READ | MapFlag.WRITE;
 
-const ALL = [...Object.values(IommuFeature), VirtioFeature.VERSION_1]
-  .filter((bit) => bit !== IommuFeature.BYPASS)
-  .reduce((bits, bit) => bits | featureMask(bit), 0n);
+const ALL = featureSet(
+  [...Object.values(IommuFeature), VirtioFeature.VERSION_1].filter(
+    (bit) => bit !== IommuFeature.BYPASS,
+  ),
+);
 
 const plain: VectorDevice = {
   offered: ALL,

@@ -1,6 +1,6 @@
 /** What one initialisation of a disk makes: section "Device Initialization". */
 
-import { type Context, IommuError, VirtioFeature, featureMask, hasFeature } from '@viommu/common';
+import { type Context, IommuError, VirtioFeature, featureSet, hasFeature } from '@viommu/common';
 import type { ChosenDma, Device, DmaOps } from '@viommu/iommu';
 import { queueFeatures } from '@viommu/ring';
 import type { DriverTransport } from '@viommu/transport';
@@ -18,7 +18,7 @@ const SEGMENTS = 62;
 const PIECE_BYTES_MAX = 0x4000_0000;
 
 /** The features that the driver accepts wherever they are offered. */
-export const BLK_DRIVER_FEATURES: bigint = [
+export const BLK_DRIVER_FEATURES: bigint = featureSet([
   BlkFeature.SIZE_MAX,
   BlkFeature.SEG_MAX,
   BlkFeature.RO,
@@ -35,7 +35,7 @@ export const BLK_DRIVER_FEATURES: bigint = [
   VirtioFeature.IN_ORDER,
   VirtioFeature.NOTIFICATION_DATA,
   VirtioFeature.RING_RESET,
-].reduce((bits, bit) => bits | featureMask(bit), 0n);
+]);
 
 /** A device that is live, until it is reset. */
 export class DiskSession {

@@ -99,7 +99,7 @@ export { formatStreamEvent, streamHeader } from './stream/format.ts';
 export { StreamParser, type StreamError } from './stream/parser.ts';
 export { Descriptor, DescriptorFlag } from './spec/virtio/descriptor.ts';
 export { DeviceStatus } from './spec/virtio/device-status.ts';
-export { VirtioFeature, featureMask, hasFeature } from './spec/virtio/feature.ts';
+export { VirtioFeature, featureMask, featureSet, hasFeature } from './spec/virtio/feature.ts';
 export {
   InterruptBit,
   MMIO_MAGIC,

@@ -6,7 +6,7 @@ import {
   IommuFeature,
   type Logger,
   VirtioFeature,
-  featureMask,
+  featureSet,
 } from '@viommu/common';
 import type { GuestMemory, Patience } from '@viommu/ring';
 import type { DriverTransport } from '@viommu/transport';
@@ -41,14 +41,11 @@ export interface IommuDriverOptions {
   readonly onFault?: (report: FaultReport) => void;
 }
 
-const mask = (bits: readonly number[]): bigint =>
-  bits.reduce((set, bit) => set | featureMask(bit), 0n);
-
 /**
  * The features that the driver accepts wherever they are offered: all of the device's except the superseded BYPASS, and
  * those of rings.
  */
-export const DRIVER_FEATURES: bigint = mask([
+export const DRIVER_FEATURES: bigint = featureSet([
   IommuFeature.INPUT_RANGE,
   IommuFeature.DOMAIN_RANGE,
   IommuFeature.MAP_UNMAP,
@@ -68,4 +65,7 @@ export const DRIVER_FEATURES: bigint = mask([
 ]);
 
 /** Those it cannot do without. */
-export const REQUIRED_FEATURES: bigint = mask([IommuFeature.MAP_UNMAP, VirtioFeature.VERSION_1]);
+export const REQUIRED_FEATURES: bigint = featureSet([
+  IommuFeature.MAP_UNMAP,
+  VirtioFeature.VERSION_1,
+]);

@@ -6,6 +6,7 @@ import {
   MmioRegister,
   VirtioFeature,
   featureMask,
+  featureSet,
 } from '@viommu/common';
 
 const R = MmioRegister;
@@ -67,10 +68,10 @@ export const OPTIONAL_FIELDS: readonly (readonly [feature: number, first: number
     [IommuFeature.BYPASS_CONFIG, at.bypass, at.bypass],
   ];
 /** Bits that a driver of an IOMMU over virtio-mmio can know. */
-export const KNOWN_FEATURES: bigint = [
+export const KNOWN_FEATURES: bigint = featureSet([
   ...Object.values(IommuFeature),
   ...Object.values(VirtioFeature),
-].reduce((set, bit) => set | featureMask(bit), 0n);
+]);
 /** Bits of other transports. */
 export const FOREIGN_FEATURES: bigint =
   featureMask(VirtioFeature.SR_IOV) |
@@ -78,7 +79,7 @@ export const FOREIGN_FEATURES: bigint =
   featureMask(VirtioFeature.ADMIN_VQ);
 
 /** All of an IOMMU but the old BYPASS, and the usual rings. */
-export const USUAL_FEATURES: bigint = [
+export const USUAL_FEATURES: bigint = featureSet([
   IommuFeature.INPUT_RANGE,
   IommuFeature.DOMAIN_RANGE,
   IommuFeature.MAP_UNMAP,
@@ -88,4 +89,4 @@ export const USUAL_FEATURES: bigint = [
   VirtioFeature.INDIRECT_DESC,
   VirtioFeature.EVENT_IDX,
   VirtioFeature.VERSION_1,
-].reduce((set, bit) => set | featureMask(bit), 0n);
+]);

@@ -6,6 +6,7 @@ import {
   MapFlag,
   RequestType,
   featureMask,
+  featureSet,
   hasFeature,
 } from '@viommu/common';
 import { type DriverCase, defineDriverCase } from './case.ts';
@@ -39,9 +40,7 @@ export const REQUEST_CASES: readonly DriverCase[] = [
       id: `iommu.drv.features.accept-ranges-and-probe${turn === 0 ? '' : `#${bits[0]}`}`,
       title: `of these, features ${bits.join(', ')} are offered and accepted`,
       device: {
-        without: [0, 1, 4]
-          .filter((bit) => !bits.includes(bit))
-          .reduce((set, bit) => set | featureMask(bit), 0n),
+        without: featureSet([0, 1, 4].filter((bit) => !bits.includes(bit))),
       },
       run: (s) => {
         s.up();

@@ -5,7 +5,7 @@ import {
   IommuFeature,
   MmioRegister,
   VirtioFeature,
-  featureMask,
+  featureSet,
 } from '@viommu/common';
 import { type DriverCase, defineDriverCase } from './case.ts';
 import { life } from './life.ts';
@@ -16,8 +16,7 @@ import type { DriverSession } from './session.ts';
 const R = MmioRegister;
 const { FAILED, DRIVER_OK } = DeviceStatus;
 const ALL = (1n << 64n) - 1n;
-const mask = (...bits: readonly number[]): bigint =>
-  bits.reduce((set, bit) => set | featureMask(bit), 0n);
+const mask = (...bits: readonly number[]): bigint => featureSet(bits);
 /** Bits that stand for nothing on an IOMMU over virtio-mmio. */
 const UNKNOWN = mask(
   ...Array.from({ length: 17 }, (_, index) => 7 + index),

@@ -1,6 +1,6 @@
 /** The same stream for two devices, each of which shows what the other should have done. */
 
-import { IommuConfig, IommuFeature, featureMask } from '@viommu/common';
+import { IommuConfig, IommuFeature, featureSet } from '@viommu/common';
 import { overrideTarget } from '../targets/override.ts';
 import type { DeviceTarget, DeviceTargetFactory, TargetWish } from '../target.ts';
 import type { NamedDeviation } from './against-deviation.ts';
@@ -157,4 +157,4 @@ function wishLike(wish: TargetWish, target: DeviceTarget): TargetWish {
 }
 
 const ALL_FEATURES = (1n << 64n) - 1n;
-const IOMMU_FEATURES = Object.values(IommuFeature).reduce((set, bit) => set | featureMask(bit), 0n);
+const IOMMU_FEATURES = featureSet(Object.values(IommuFeature));

@@ -1,6 +1,13 @@
 /** The model of a target, as its configuration space and its endpoints say; and setups for streams. */
 
-import { ADDRESS_MAX, IommuConfig, IommuFeature, VirtioFeature, featureMask } from '@viommu/common';
+import {
+  ADDRESS_MAX,
+  IommuConfig,
+  IommuFeature,
+  VirtioFeature,
+  featureMask,
+  featureSet,
+} from '@viommu/common';
 import type { Choices } from '../model/choice.ts';
 import { Model } from '../model/model.ts';
 import type { DeviceTarget, TargetLimits, TargetRegion, TargetWish } from '../target.ts';
@@ -73,7 +80,7 @@ const MEMORY_STARTS = [
 export function randomSetup(random: Random): Setup {
   const format = random.once(2) ? 'packed' : 'split';
   const legacy = random.once(4);
-  const without = OFFERS.filter(() => random.once(8)).reduce(addFeature, 0n);
+  const without = featureSet(OFFERS.filter(() => random.once(8)));
   const regions = REGIONS.filter(() => random.once(2));
   const wish: TargetWish = {
     withFeatures:
@@ -112,11 +119,9 @@ function randomLimit(random: Random): TargetLimits {
 
 /** Features that a driver leaves alone: mostly none of the IOMMU's own. */
 export function randomRefusal(random: Random): bigint {
-  const ring = RING.options.filter(() => random.once(2)).reduce(addFeature, 0n);
+  const ring = featureSet(RING.options.filter(() => random.once(2)));
   if (!random.once(2)) return ring;
-  return Object.values(IommuFeature)
-    .filter(() => random.once(4))
-    .reduce(addFeature, ring);
+  return ring | featureSet(Object.values(IommuFeature).filter(() => random.once(4)));
 }
 
 /** What a device may also not offer. */
@@ -127,7 +132,3 @@ const OFFERS = [
   IommuFeature.MMIO,
   IommuFeature.BYPASS_CONFIG,
 ] as const;
-
-function addFeature(bits: bigint, bit: number): bigint {
-  return bits | featureMask(bit);
-}

@@ -20,6 +20,11 @@ export function featureMask(bit: number): bigint {
   return 1n << BigInt(bit);
 }
 
+/** The set of several feature bits. */
+export function featureSet(bits: readonly number[]): bigint {
+  return bits.reduce((set, bit) => set | featureMask(bit), 0n);
+}
+
 /** True if `bit` is in the set `features`. */
 export function hasFeature(features: bigint, bit: number): boolean {
   return ((features >> BigInt(bit)) & 1n) === 1n;

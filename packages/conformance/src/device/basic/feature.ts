@@ -1,6 +1,6 @@
 /** Sections "Feature Bits" and "Reserved Feature Bits", the device's side. */
 
-import { DeviceStatus, VirtioFeature, featureMask } from '@viommu/common';
+import { DeviceStatus, VirtioFeature, featureMask, featureSet } from '@viommu/common';
 import { type DeviceCase, defineCase } from '../../case.ts';
 import type { Session } from '../session.ts';
 import { negotiate } from '../start.ts';
@@ -183,5 +183,5 @@ function acceptable({ offered }: Session): bigint {
 }
 
 function known(): bigint {
-  return DEFINED.reduce((features, bit) => features | featureMask(bit), 0n);
+  return featureSet(DEFINED);
 }

@@ -7,6 +7,7 @@ import {
   IommuFeature,
   VirtioFeature,
   featureMask,
+  featureSet,
   hasFeature,
 } from '@viommu/common';
 import { type Habits, PEERS, PeerDevice } from '@viommu/device';
@@ -48,8 +49,7 @@ const PACKED_SIZES = [16, 7, 5, 3, 2, 24, 64, 100];
 const SPLIT_EVENT_SIZES = [8, 4, 2, 1, 16];
 const PACKED_EVENT_SIZES = [8, 3, 1, 2, 17];
 
-const mask = (...bits: readonly number[]): bigint =>
-  bits.reduce((set, bit) => set | featureMask(bit), 0n);
+const mask = (...bits: readonly number[]): bigint => featureSet(bits);
 const ALWAYS = mask(IommuFeature.MAP_UNMAP, VirtioFeature.VERSION_1);
 const USUAL = [
   IommuFeature.INPUT_RANGE,

@@ -10,7 +10,7 @@ import {
   MapRequest,
   Status,
   VirtioFeature,
-  featureMask,
+  featureSet,
   guestPhysical,
 } from '@viommu/common';
 import { IommuDevice } from '@viommu/device';
@@ -182,7 +182,7 @@ class Race {
   /** New queues, in cleared memory. */
   #begin(): [DeviceQueue, DriverQueue, Chain] {
     const { memory, layout, features, size, batchUsed } = this.#setting;
-    const mask = NEGOTIATED.reduce((sum, bit) => sum | featureMask(bit), 0n);
+    const mask = featureSet(NEGOTIATED);
     memory.allow(Number.POSITIVE_INFINITY);
     const driver = createDriverQueue({ memory, layout, features });
     const queue = createDeviceQueue({ memory, layout, features, batchUsed });

@@ -3,7 +3,7 @@
  * Both sides of queues, and the device that handles requests.
  */
 
-import { IommuFeature, VirtioFeature, featureMask, guestPhysical } from '@viommu/common';
+import { IommuFeature, VirtioFeature, featureSet, guestPhysical } from '@viommu/common';
 import { IommuDevice } from '@viommu/device';
 import {
   BufferList,
@@ -80,7 +80,7 @@ function handled(random: Random): number {
       probeSize: 32,
       features: { packed: true },
     });
-    const features = NEGOTIATED.reduce((mask, bit) => mask | featureMask(bit), 0n);
+    const features = featureSet(NEGOTIATED);
     device.acceptFeatures(features);
     const queue = deviceQueue(setting, memory);
     const port = { interrupt: nothing, configChanged: nothing, needsReset: nothing };
